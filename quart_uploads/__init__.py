@@ -1,0 +1,60 @@
+"""File uploads for Quart: upload sets that save, serve and never mix up files.
+
+The same names, blocking and for Flask, are in :mod:`quart_uploads.flask`.
+"""
+
+from .app import configure_uploads, patch_request_class
+from .config import UploadConfiguration, addslash, config_for_set
+from .exceptions import FileTooLarge, UploadNotAllowed
+from .extensions import (
+    ALL,
+    ARCHIVES,
+    AUDIO,
+    DATA,
+    DEFAULTS,
+    DOCUMENTS,
+    EXECUTABLES,
+    IMAGES,
+    SCRIPTS,
+    SOURCE,
+    TEXT,
+    VIDEO,
+    AllExcept,
+    extension,
+    lowercase_ext,
+)
+from .sets import AsyncStoredFile, TestingFileStorage, UploadSet
+from .signals import upload_deleted, upload_rejected, upload_saved
+from .storage import FileInfo
+
+__all__ = [
+    "ALL",
+    "ARCHIVES",
+    "AUDIO",
+    "DATA",
+    "DEFAULTS",
+    "DOCUMENTS",
+    "EXECUTABLES",
+    "IMAGES",
+    "SCRIPTS",
+    "SOURCE",
+    "TEXT",
+    "VIDEO",
+    "AllExcept",
+    "AsyncStoredFile",
+    "FileInfo",
+    "FileTooLarge",
+    "TestingFileStorage",
+    "UploadConfiguration",
+    "UploadNotAllowed",
+    "UploadSet",
+    "addslash",
+    "config_for_set",
+    "configure_uploads",
+    "extension",
+    "lowercase_ext",
+    "patch_request_class",
+    "upload_deleted",
+    "upload_rejected",
+    "upload_saved",
+]

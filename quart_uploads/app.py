@@ -1,0 +1,61 @@
+"""Setting up upload sets on a Quart app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from quart import Quart
+from quart.wrappers.request import Body, Request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from .config import configure
+from .serving import blueprint
+from .sets import UploadSet
+
+
+def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) -> None:
+    """Read the configuration of upload sets from an app's config, once that is complete.
+
+    It may be called again, and with sets that other apps use too. The app then serves the sets that have
+    no ``UPLOADED_X_URL``, unless ``UPLOADS_AUTOSERVE`` is off.
+
+    :param app: the app.
+    :param upload_sets: one set, or several.
+    :raises RuntimeError: a set has no destination.
+    :raises ValueError: a config value makes no sense.
+    """
+    configure(app, (upload_sets,) if isinstance(upload_sets, UploadSet) else upload_sets, blueprint)
+
+
+def patch_request_class(app: Quart, size: int | None = 16 * 1024 * 1024) -> None:
+    """Answer requests whose body is larger than a size with 413 (Content Too Large).
+
+    It sets ``MAX_CONTENT_LENGTH`` and has every byte of a body counted, where Quart alone looks at the bytes
+    that wait to be read.
+
+    :param app: the app.
+    :param size: bytes; ``None`` keeps the app's ``MAX_CONTENT_LENGTH``.
+    """
+    if size is not None:
+        app.config["MAX_CONTENT_LENGTH"] = size
+    request_class = app.request_class
+    if not issubclass(request_class.body_class, _CountedBody):
+        body_class = type("CountedBody", (_CountedBody, request_class.body_class), {})
+        patched: type[Request] = type(request_class.__name__, (request_class,), {"body_class": body_class})
+        app.request_class = patched
+
+
+class _CountedBody(Body):
+    """A request body that counts the bytes it gives out."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        super().__init__(expected_content_length, max_content_length)
+        self._limit = max_content_length
+        self._given_out = 0
+
+    async def __anext__(self) -> bytes:
+        data = await super().__anext__()
+        self._given_out += len(data)
+        if self._limit is not None and self._given_out > self._limit:
+            raise RequestEntityTooLarge
+        return data

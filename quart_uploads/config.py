@@ -1,0 +1,168 @@
+"""The configuration of upload sets, read from an app's config keys and kept on the app."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, Protocol
+
+from .extensions import split_extensions
+
+BLUEPRINT = "_uploads"
+ENDPOINT = f"{BLUEPRINT}.uploaded_file"
+URL_PREFIX = "/_uploads"
+URL_RULE = "/<setname>/<path:filename>"
+
+Path = str | os.PathLike[str]
+
+
+class App(Protocol):
+    """What is needed of a Quart or Flask app."""
+
+    config: Any
+    blueprints: Any
+
+    def register_blueprint(self, blueprint: Any, **options: Any) -> None: ...
+
+
+class ConfigurableSet(Protocol):
+    """What is needed of an upload set to configure it."""
+
+    name: str
+    default_dest: Path | Callable[[Any], Path | None] | None
+
+
+def addslash(url: str) -> str:
+    """Return the URL with a slash at its end."""
+    return url if url.endswith("/") else url + "/"
+
+
+class UploadConfiguration:
+    """The configuration of one upload set. Two are equal if their :attr:`tuple` is.
+
+    :param destination: the directory that files are saved to.
+    :param base_url: the URL that they can be fetched from; ``None`` if the app serves them.
+    :param allow: extensions to allow beside those of the set, as a container or one string.
+    :param deny: extensions to refuse although the set has them.
+    :param max_size: the most bytes that one file may have; ``None`` for no limit.
+    :param fsync: whether a save waits until the file would survive a loss of power.
+    """
+
+    def __init__(
+        self,
+        destination: Path,
+        base_url: str | None = None,
+        allow: Container[str] | Iterable[str] = (),
+        deny: Container[str] | Iterable[str] = (),
+        *,
+        max_size: int | None = None,
+        fsync: bool = False,
+    ) -> None:
+        self.destination = os.fspath(destination)
+        self.base_url = base_url
+        self.allow = split_extensions(allow) if isinstance(allow, str) else allow
+        self.deny = split_extensions(deny) if isinstance(deny, str) else deny
+        self.max_size = max_size
+        self.fsync = fsync
+
+    @property
+    def tuple(self) -> tuple[str, str | None, Container[str] | Iterable[str], Container[str] | Iterable[str]]:
+        """Destination, base URL, allowed and denied extensions."""
+        return (self.destination, self.base_url, self.allow, self.deny)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, UploadConfiguration):
+            return NotImplemented
+        return self.tuple == other.tuple
+
+    __hash__ = None  # type: ignore[assignment]  # its attributes may be changed
+
+    def __repr__(self) -> str:
+        return (
+            f"UploadConfiguration({self.destination!r}, {self.base_url!r}, allow={self.allow!r}, deny={self.deny!r}, "
+            f"max_size={self.max_size!r}, fsync={self.fsync!r})"
+        )
+
+
+def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] | None = None) -> UploadConfiguration:
+    """Read one set's configuration from an app's config.
+
+    :param uset: the upload set.
+    :param app: the Quart or Flask app.
+    :param defaults: what to use for ``UPLOADS_DEFAULT_DEST`` (``"dest"``) and ``UPLOADS_DEFAULT_URL``
+        (``"url"``); by default the app's own.
+    :raises RuntimeError: there is no destination for the set.
+    :raises ValueError: ``UPLOADED_X_MAX_SIZE`` is not a number of bytes.
+    """
+    config = app.config
+    prefix = f"UPLOADED_{uset.name.upper()}_"
+    if defaults is None:
+        defaults = {"dest": config.get("UPLOADS_DEFAULT_DEST"), "url": config.get("UPLOADS_DEFAULT_URL")}
+
+    base_url = config.get(prefix + "URL") or None
+    destination = config.get(prefix + "DEST") or _default_dest(uset, app)
+    if not destination:
+        if not defaults.get("dest"):
+            raise RuntimeError(f"no destination for set {uset.name}: set {prefix}DEST or UPLOADS_DEFAULT_DEST")
+        destination = os.path.join(defaults["dest"], uset.name)
+        if base_url is None and defaults.get("url"):
+            base_url = f"{addslash(defaults['url'])}{uset.name}/"
+    return UploadConfiguration(
+        os.path.abspath(destination),
+        base_url,
+        _extensions(config.get(prefix + "ALLOW")),
+        _extensions(config.get(prefix + "DENY")),
+        max_size=_size(config.get(prefix + "MAX_SIZE"), prefix + "MAX_SIZE"),
+        fsync=_flag(config.get("UPLOADS_FSYNC", False)),
+    )
+
+
+def configure(app: App, upload_sets: Iterable[ConfigurableSet], blueprint: Any) -> None:
+    """Store the configuration of upload sets on an app, and let it serve those that have no URL."""
+    configurations = configurations_of(app)
+    if configurations is None:
+        configurations = app.upload_set_config = {}  # type: ignore[attr-defined]
+    configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
+    served = _flag(app.config.get("UPLOADS_AUTOSERVE", True)) and any(
+        configuration.base_url is None for configuration in configurations.values()
+    )
+    if served and BLUEPRINT not in app.blueprints:
+        app.register_blueprint(blueprint)
+
+
+def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:
+    """Return the configurations that are stored on an app, or ``None`` if none ever was."""
+    configurations: dict[str, UploadConfiguration] | None = getattr(app, "upload_set_config", None)
+    return configurations
+
+
+def _default_dest(uset: ConfigurableSet, app: App) -> Path | None:
+    default = uset.default_dest
+    return default(app) if callable(default) else default
+
+
+def _extensions(value: Iterable[str] | Container[str] | None) -> Container[str] | Iterable[str]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return split_extensions(value)
+    return tuple(value) if isinstance(value, Iterable) else value
+
+
+def _size(value: Any, key: str) -> int | None:
+    if value is None or value == "":
+        return None
+    try:
+        size = int(value)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{key} must be a number of bytes, not {value!r}") from error
+    if size < 0:
+        raise ValueError(f"{key} must not be negative, but is {size}")
+    return size
+
+
+def _flag(value: Any) -> bool:
+    """A config value as a flag; an environment variable gives a string."""
+    if isinstance(value, str):
+        return value.strip().lower() not in ("", "0", "false", "no", "off")
+    return bool(value)

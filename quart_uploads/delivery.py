@@ -1,0 +1,146 @@
+"""How a stored file is sent over HTTP: conditional requests, ranges, safe headers. Shared by both blueprints."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import Any
+
+from werkzeug.datastructures import Headers
+from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_header, parse_range_header, quote_etag
+
+from .config import configurations_of
+from .media import is_active
+from .names import check_stored
+from .storage import FileInfo, LocalStorage, StoredFile
+from .storage.stored import CHUNK
+
+#: Bytes of an answer that are read together with opening the file, in one step.
+SMALL = CHUNK // 4
+
+#: Cuts an uploaded page off from the site that serves it: no scripts, no cookies, no origin, no requests. Its
+#: own styles and inlined pictures still work, and so does showing it with ``<img>``.
+SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+
+# "nosniff" makes browsers refuse a script that is not called one, be it in <script>, in a worker or imported.
+_SCRIPTS = frozenset({"application/javascript", "text/javascript"})
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """An answer: its status, its headers, and which bytes of the file it has."""
+
+    status: int
+    headers: Headers = field(default_factory=Headers)
+    start: int = 0
+    stop: int = 0
+
+
+def find_delivery(
+    app: Any, setname: str, filename: str, method: str, request_headers: Headers
+) -> tuple[Delivery, bytes | StoredFile]:
+    """Find a file that an app serves and plan how to send it.
+
+    :returns: the plan, and the bytes to send. If they are many, the open file, which is the caller's to close.
+    :raises FileNotFoundError: the app serves no such file.
+    """
+    config = (configurations_of(app) or {}).get(setname)
+    if config is None or config.base_url is not None:
+        raise FileNotFoundError(errno.ENOENT, "The app serves no such upload set", setname)
+    try:
+        stored = check_stored(filename)
+    except ValueError as error:
+        raise FileNotFoundError(errno.ENOENT, "No file can have this name", filename) from error
+    with ExitStack() as stack:
+        file = stack.enter_context(LocalStorage(config.destination).open(stored))
+        plan = plan_delivery(file.info, method, request_headers, app.get_send_file_max_age(stored))
+        size = plan.stop - plan.start
+        if method == "HEAD" or not size:
+            return plan, b""
+        file.seek(plan.start)
+        if size <= SMALL:
+            return plan, file.read(size)
+        stack.pop_all()
+        return plan, file
+
+
+def chunk_sizes(plan: Delivery) -> Iterator[int]:
+    """Yield how many bytes to read for each piece of an answer."""
+    left = plan.stop - plan.start
+    while left > 0:
+        yield min(left, CHUNK)
+        left -= CHUNK
+
+
+def plan_delivery(info: FileInfo, method: str, request_headers: Headers, max_age: int | None) -> Delivery:
+    """Decide how to answer a request for a file (RFC 9110, sections 13 and 14).
+
+    One range is answered with 206. Several are answered with the whole file, as section 14.2 allows.
+
+    :param method: ``GET`` or ``HEAD``.
+    :param max_age: seconds that a client may keep the file without asking again; ``None`` for none.
+    """
+    headers = _headers(info, max_age)
+    headers["Content-Type"] = _sent_type(info.content_type)
+    if _is_not_modified(info, request_headers):
+        return Delivery(304, headers)
+    headers["Accept-Ranges"] = "bytes"
+    requested = request_headers.get("Range")
+    if method != "GET" or requested is None or not _if_range_holds(info, request_headers.get("If-Range")):
+        return _whole(info, headers)
+    ranges = parse_range_header(requested)
+    if ranges is None or ranges.units != "bytes" or len(ranges.ranges) != 1 or not info.size:
+        return _whole(info, headers)
+    first, end = ranges.ranges[0]
+    start = max(first + info.size, 0) if first < 0 else first
+    stop = info.size if end is None else min(end, info.size)
+    if start >= stop:
+        headers["Content-Range"] = f"bytes */{info.size}"
+        headers["Content-Length"] = "0"
+        return Delivery(416, headers)
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{info.size}"
+    headers["Content-Length"] = str(stop - start)
+    return Delivery(206, headers, start, stop)
+
+
+def _whole(info: FileInfo, headers: Headers) -> Delivery:
+    headers["Content-Length"] = str(info.size)
+    return Delivery(200, headers, 0, info.size)
+
+
+def _headers(info: FileInfo, max_age: int | None) -> Headers:
+    headers = Headers()
+    headers["ETag"] = quote_etag(info.etag)
+    headers["Last-Modified"] = http_date(info.modified)
+    headers["Cache-Control"] = "no-cache" if max_age is None else f"public, max-age={max_age}"
+    headers["X-Content-Type-Options"] = "nosniff"
+    if is_active(info.content_type):
+        headers["Content-Security-Policy"] = SANDBOX
+    return headers
+
+
+def _sent_type(media_type: str) -> str:
+    if media_type in _SCRIPTS:
+        media_type = "text/plain"
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
+
+
+def _is_not_modified(info: FileInfo, request_headers: Headers) -> bool:
+    if_none_match = request_headers.get("If-None-Match")
+    if if_none_match is not None:
+        return parse_etags(if_none_match).contains_weak(info.etag)
+    since = parse_date(request_headers.get("If-Modified-Since"))
+    return since is not None and info.modified <= since.astimezone(UTC)
+
+
+def _if_range_holds(info: FileInfo, value: str | None) -> bool:
+    if value is None:
+        return True
+    condition: Any = parse_if_range_header(value)
+    if condition.date is not None:
+        return bool(condition.date == info.modified)
+    # Only a strong tag may join two answers to one file (section 13.1.5).
+    return not value.startswith("W/") and condition.etag == info.etag

@@ -1,0 +1,45 @@
+"""The errors of the library that have no builtin equivalent."""
+
+from __future__ import annotations
+
+from werkzeug.exceptions import HTTPException
+
+
+class UploadNotAllowed(HTTPException):
+    """An upload set refused a file.
+
+    Catch it in a view to tell the user; ``str(error)`` is written for that. Where it is not
+    caught it answers the request with 415 (Unsupported Media Type).
+
+    :param description: the whole message; a plain one is used if it is left out.
+    :param set_name: the name of the upload set that refused.
+    :param filename: the name that was refused.
+    :param rule: which rule refused it, in words.
+    """
+
+    code = 415
+    description = "This upload is not allowed."
+
+    def __init__(
+        self,
+        description: str | None = None,
+        *,
+        set_name: str | None = None,
+        filename: str | None = None,
+        rule: str | None = None,
+    ) -> None:
+        if description is None and rule is not None:
+            description = f"{set_name}: {filename!r} was not saved. {rule}."
+        super().__init__(description)
+        self.set_name = set_name
+        self.filename = filename
+        self.rule = rule
+
+    def __str__(self) -> str:
+        return self.description or ""
+
+
+class FileTooLarge(UploadNotAllowed):
+    """A file is larger than its set's ``UPLOADED_X_MAX_SIZE``. Answers 413 if it is not caught."""
+
+    code = 413

@@ -1,0 +1,108 @@
+"""File name extensions: the presets, and what it means for a set to hold one."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Container, Iterable
+
+#: Plain text.
+TEXT: tuple[str, ...] = ("txt",)
+
+#: Office documents and books. The macro-enabled formats of Microsoft Office are left out.
+DOCUMENTS: tuple[str, ...] = tuple("rtf odf ods gnumeric abw doc docx xls xlsx pdf odt odp ppt pptx epub md".split())
+
+#: Images that browsers show, and the formats that telephones take them in.
+IMAGES: tuple[str, ...] = tuple("jpg jpe jpeg png gif svg bmp webp avif heic heif jxl apng ico tif tiff".split())
+
+#: Sound.
+AUDIO: tuple[str, ...] = tuple("wav mp3 aac ogg oga flac m4a opus weba aif aiff mid".split())
+
+#: Moving pictures.
+VIDEO: tuple[str, ...] = tuple("mp4 webm m4v mov ogv mkv avi mpg mpeg 3gp".split())
+
+#: Structured data.
+DATA: tuple[str, ...] = tuple("csv ini json plist xml yaml yml tsv toml jsonl ndjson geojson parquet".split())
+
+#: Scripts. A web server that is set up to run one of these, often PHP, must not do so where
+#: uploads are stored: see ``UPLOADED_X_DENY``.
+SCRIPTS: tuple[str, ...] = tuple("js php pl py rb sh mjs ts lua ps1".split())
+
+#: Archives and compressed files.
+ARCHIVES: tuple[str, ...] = tuple("gz bz2 zip tar tgz txz 7z xz zst tbz2 rar".split())
+
+#: Source code of compiled languages.
+SOURCE: tuple[str, ...] = tuple(
+    "c cpp c++ h hpp h++ cxx hxx hdl ada rs go f for f90 f95 f03 d dd di java hs cs fs cbl cob "
+    "asm s cc hh kt swift zig".split()
+)
+
+#: Programs and shared libraries, mostly of use with :class:`AllExcept`.
+EXECUTABLES: tuple[str, ...] = tuple("so exe dll".split())
+
+#: What a set allows if it is not told otherwise.
+DEFAULTS: tuple[str, ...] = TEXT + DOCUMENTS + IMAGES + DATA
+
+
+class All(Container[str]):
+    """Holds every extension, the empty one too. :data:`ALL` is its instance."""
+
+    def __contains__(self, item: object) -> bool:
+        return True
+
+    def __repr__(self) -> str:
+        return "ALL"
+
+
+#: Allows every file.
+ALL = All()
+
+
+class AllExcept(Container[str]):
+    """Holds every extension but some: ``AllExcept(SCRIPTS + EXECUTABLES)``.
+
+    :param items: the extensions it does not hold, as any container or one string.
+    """
+
+    def __init__(self, items: Container[str] | Iterable[str]) -> None:
+        self.items = items
+
+    def __contains__(self, item: object) -> bool:
+        return not (isinstance(item, str) and holds(self.items, item))
+
+    def __repr__(self) -> str:
+        return f"AllExcept({self.items!r})"
+
+
+def split_extensions(text: str) -> tuple[str, ...]:
+    """Split one string, ``"exe dll"`` or ``"exe,dll"``, into extensions."""
+    return tuple(part for part in re.split(r"[\s,;]+", text) if part)
+
+
+def holds(container: Container[str] | Iterable[str], ext: str) -> bool:
+    """Tell whether a container of extensions holds one, whatever the case and a leading dot.
+
+    :param container: a string of extensions, anything iterable, or anything that answers ``in``.
+    :param ext: the extension, without the dot.
+    """
+    if isinstance(container, str):
+        container = split_extensions(container)
+    ext = _folded(ext)
+    if isinstance(container, Iterable):
+        return any(_folded(item) == ext for item in container)
+    return ext in container
+
+
+def _folded(ext: str) -> str:
+    return ext.lower().removeprefix(".")
+
+
+def extension(filename: str) -> str:
+    """Return what stands behind the last dot of a file name, or ``""``."""
+    return os.path.splitext(filename)[1].removeprefix(".")
+
+
+def lowercase_ext(filename: str) -> str:
+    """Return the file name with its extension, and nothing else, in lower case."""
+    stem, ext = os.path.splitext(filename)
+    return stem + ext.lower()

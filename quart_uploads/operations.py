@@ -1,0 +1,197 @@
+"""What upload sets do, written once for both flavours: the rules decide, the storage acts.
+
+Each function that may wait for a hook is a generator of steps, see :mod:`quart_uploads.steps`.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from threading import Lock
+
+from werkzeug.datastructures import FileStorage
+
+from .exceptions import UploadNotAllowed
+from .names import StoredName, check_basename, check_stored, free_number, numbered
+from .rules import BaseUploadSet
+from .signals import upload_deleted, upload_rejected, upload_saved
+from .steps import Steps
+from .storage import StagedFile
+from .storage.local import is_taken
+from .storage.stored import CHUNK
+from .testing import BaseTestingFileStorage
+
+#: Bytes that one step copies: a long copy lets others have the worker thread in between.
+PIECE = 8 * CHUNK
+#: Names that an overridden ``resolve_conflict`` may offer in vain before it is taken to be broken.
+MAX_ATTEMPTS = 1000
+
+
+def saving(
+    uset: BaseUploadSet, storage: FileStorage, folder: str | None, name: str | None, overwrite: bool
+) -> Steps[str]:
+    """Save one upload and return its name."""
+    upload = _Upload(uset, storage, folder, name, overwrite)
+    yield from _save_together([upload])
+    return str(upload.target)
+
+
+def saving_all(uset: BaseUploadSet, storages: Iterable[FileStorage], folder: str | None) -> Steps[list[str]]:
+    """Save all of some uploads or none, and return their names."""
+    uploads = [_Upload(uset, storage, folder) for storage in storages]
+    yield from _save_together(uploads)
+    return [str(upload.target) for upload in uploads]
+
+
+def deleting(uset: BaseUploadSet, filename: str) -> Steps[None]:
+    """Delete a stored file."""
+    stored = check_stored(filename)
+    uset._storage.delete(stored)
+    if upload_deleted.receivers:
+        yield uset._send(upload_deleted, upload_set=uset, name=stored)
+
+
+def listing(uset: BaseUploadSet, folder: str | None) -> list[str]:
+    """Return the names of the stored files."""
+    return list(uset._storage.list(check_stored(folder) if folder else ""))
+
+
+def free_basename(target_folder: str, basename: str) -> str:
+    """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on, in O(log n) look-ups."""
+    number = free_number(lambda n: is_taken(f"{target_folder}/{numbered(basename, n)}"))
+    return numbered(basename, number)
+
+
+def _save_together(uploads: list[_Upload]) -> Steps[None]:
+    try:
+        for phase in (_Upload.choose_name, _Upload.stage, _Upload.publish):
+            for position, upload in enumerate(uploads, 1):
+                try:
+                    yield from phase(upload)
+                except Exception as error:
+                    upload.explain(error)
+                    if len(uploads) > 1:
+                        error.add_note(f"It was file {position} of {len(uploads)}. None of them was saved.")
+                    if isinstance(error, UploadNotAllowed) and upload_rejected.receivers:
+                        yield upload.uset._send(
+                            upload_rejected, upload_set=upload.uset, storage=upload.storage, error=error
+                        )
+                    raise
+    except BaseException:
+        for upload in uploads:
+            upload.withdraw()
+        raise
+    finally:
+        for upload in uploads:
+            upload.close()
+    if upload_saved.receivers:
+        for upload in uploads:
+            yield upload.uset._send(
+                upload_saved, upload_set=upload.uset, name=str(upload.target), storage=upload.storage
+            )
+
+
+class _Upload:
+    """One upload on its way into a set, in three phases."""
+
+    def __init__(
+        self,
+        uset: BaseUploadSet,
+        storage: FileStorage,
+        folder: str | None,
+        name: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.uset = uset
+        self.storage = storage
+        #: The name it has, or is to get.
+        self.target = StoredName("", "")
+        self._folder = folder
+        self._name = name
+        self._overwrite = overwrite
+        self._store = uset._storage
+        self._staged: StagedFile | None = None
+
+    def choose_name(self) -> Steps[None]:
+        """Decide whether it may be saved, and under which name."""
+        basename = yield self.uset.get_basename(self.uset._check_storage(self.storage))
+        self.target = self.uset._choose_name(self.storage, basename, self._folder, self._name)
+
+    def stage(self) -> Steps[None]:
+        """Copy the whole of it, wherever its stream stands."""
+        if isinstance(self.storage, BaseTestingFileStorage):
+            return
+        self._staged = staged = self._store.stage()
+        stream = self.storage.stream
+        # Two saves of one upload at a time would take turns in moving one stream.
+        lock: Lock = self.storage.__dict__.setdefault("_quart_uploads_lock", Lock())
+        # A wait without end could take the last worker thread from the save that holds the lock.
+        while not lock.acquire(timeout=0.01):
+            yield
+        try:
+            if not hasattr(stream, "seekable") or stream.seekable():
+                stream.seek(0)
+            pause_at = PIECE
+            while chunk := stream.read(CHUNK):
+                staged.write(chunk)
+                self.uset._check_size(self.storage.filename or "", staged.size)
+                if staged.size >= pause_at:
+                    pause_at += PIECE
+                    yield
+        finally:
+            lock.release()
+
+    def publish(self) -> Steps[None]:
+        """Give it its name, or another one if that is taken."""
+        first, number, attempts = self.target, 0, 0
+        while not (yield from self._try_name()):
+            if self.uset._counts_namesakes:
+                # Counting goes on from the number that was lost to another writer, in the same step.
+                number = free_number(lambda n: self._store.is_taken(_namesake(first, n)), above=number)
+                self.target = _namesake(first, number)
+                continue
+            answer = yield self.uset.resolve_conflict(self._store.folder_path(first.folder), first.basename)
+            attempts += 1
+            if (attempts > 1 and answer == self.target.basename) or attempts > MAX_ATTEMPTS:
+                raise FileExistsError(
+                    errno.EEXIST,
+                    f"{type(self.uset).__name__}.resolve_conflict returned a name that is taken; "
+                    "to replace a file, save it with overwrite=True",
+                    self._store.path(str(self.target)),
+                )
+            self.target = StoredName(first.folder, check_basename(answer))
+            self.uset._check_renamed(self.storage, first.basename, self.target.basename)
+
+    def _try_name(self) -> Steps[bool]:
+        if self._staged is None:
+            self._store.folder_path(self.target.folder)  # refuses a folder that leads out of the set
+            if self._store.is_taken(self.target) and not self._overwrite:
+                return False
+            yield self.storage.save(self._store.path(str(self.target)))  # type: ignore[func-returns-value]
+            return True
+        try:
+            self._store.publish(self._staged, self.target, overwrite=self._overwrite)
+        except FileExistsError:
+            return False
+        return True
+
+    def withdraw(self) -> None:
+        """Undo :meth:`publish`."""
+        if self._staged is not None:
+            self._store.withdraw(self._staged, self.target)
+
+    def close(self) -> None:
+        """Let go of what was staged; without a name, nothing is left of it."""
+        if self._staged is not None:
+            self._staged.close()
+
+    def explain(self, error: Exception) -> None:
+        """Add to an operating system's error which file of which set it was about."""
+        if isinstance(error, OSError):
+            if error.filename is None:
+                error.filename = self.storage.filename
+            error.add_note(f"The upload {self.storage.filename!r} was not saved in the upload set {self.uset.name!r}.")
+
+
+def _namesake(name: StoredName, number: int) -> StoredName:
+    return StoredName(name.folder, numbered(name.basename, number))

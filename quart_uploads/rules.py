@@ -1,0 +1,230 @@
+"""What an upload set allows and which names it gives. It decides and does no I/O."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Container, Iterable
+from inspect import isawaitable
+from typing import Any
+from urllib.parse import quote
+
+from blinker import NamedSignal
+from werkzeug.datastructures import FileStorage
+from werkzeug.routing import BuildError
+
+from .config import Path, UploadConfiguration, addslash, configurations_of
+from .exceptions import FileTooLarge, UploadNotAllowed
+from .extensions import DEFAULTS, extension, holds, lowercase_ext, split_extensions
+from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
+from .storage import LocalStorage
+
+
+class BaseUploadSet(ABC):
+    """The rules that the upload sets of both flavours share.
+
+    :param name: alphanumeric; names the set in config keys and URLs.
+    :param extensions: what it allows: presets added together, any container, or one string.
+    :param default_dest: the destination if the config names none: a path, or a callable that is given the
+        app and returns a path or ``None``.
+    :raises ValueError: the name is not alphanumeric.
+    """
+
+    def __init__(
+        self,
+        name: str = "files",
+        extensions: Container[str] | Iterable[str] = DEFAULTS,
+        default_dest: Path | Callable[[Any], Path | None] | None = None,
+    ) -> None:
+        if not name.isalnum():
+            raise ValueError("Name must be alphanumeric (no underscores)")
+        self.name = name
+        self.extensions = split_extensions(extensions) if isinstance(extensions, str) else extensions
+        self.default_dest = default_dest
+        self._config: UploadConfiguration | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    @property
+    def config(self) -> UploadConfiguration:
+        """The configuration that the current app has for this set.
+
+        Set ``_config`` to an :class:`UploadConfiguration` to use that one instead, with or without an app.
+
+        :raises RuntimeError: there is no current app, or the set was not configured on it.
+        """
+        if self._config is not None:
+            return self._config
+        try:
+            return (configurations_of(self._current_app()) or {})[self.name]
+        except KeyError:
+            error = RuntimeError(
+                "The application is not properly configured. Please make sure to use `configure_uploads`."
+            )
+            error.add_note(f"The upload set {self.name!r} has no configuration on this app.")
+            raise error from None
+
+    def extension_allowed(self, ext: str) -> bool:
+        """Tell whether an extension is allowed, whatever its case.
+
+        :param ext: the extension, without the dot.
+        """
+        config = self.config
+        return holds(config.allow, ext) or (holds(self.extensions, ext) and not holds(config.deny, ext))
+
+    def file_allowed(self, storage: Any, basename: str | None = None) -> bool:
+        """Tell whether a file may be saved under a name. Override it to look at more than the extension.
+
+        Form validators call it too: with the list of a field's files and a name, or with the name alone.
+
+        :param storage: the upload, or the name if no other argument is given.
+        :param basename: the name; by default that of the upload.
+        """
+        if basename is None:
+            basename = storage if isinstance(storage, str) else storage.filename or ""
+        return self.extension_allowed(extension(basename))
+
+    def get_basename(self, filename: str) -> Any:
+        """Return the name to store a file under, as a safe one: ``My cool photo.JPG`` as ``My_cool_photo.jpg``.
+
+        :param filename: the name that the client sent.
+        """
+        return lowercase_ext(clean_filename(filename))
+
+    def path(self, filename: str, folder: str | None = None) -> str:
+        """Return the absolute path of a stored file, which need not exist.
+
+        :param filename: the name, as :meth:`save` returned it.
+        :param folder: the folder, if it is not in the name.
+        :raises ValueError: the name points outside the set.
+        """
+        return self._storage.path(check_stored(filename, folder))
+
+    def url(self, filename: str) -> str:
+        """Return the URL of a stored file, which need not exist.
+
+        :param filename: the name, as :meth:`save` returned it.
+        :raises ValueError: the name points outside the set.
+        :raises RuntimeError: neither has the set a URL, nor may or can the app serve it.
+        """
+        stored = check_stored(filename)
+        base_url = self.config.base_url
+        if base_url is not None:
+            return addslash(base_url) + quote(stored)
+        try:
+            return self._served_url(stored)
+        except BuildError as error:
+            raise RuntimeError(
+                f"The upload set {self.name!r} has no URL: set UPLOADED_{self.name.upper()}_URL, "
+                "or let the app serve it with UPLOADS_AUTOSERVE."
+            ) from error
+
+    @abstractmethod
+    def resolve_conflict(self, target_folder: str, basename: str) -> Any:
+        """Return another name for a file whose name is taken. Override it to name files your way.
+
+        :param target_folder: the absolute path of the folder.
+        :param basename: the name that is taken.
+        """
+
+    # What the flavours add.
+
+    @property
+    @abstractmethod
+    def _counts_namesakes(self) -> bool:
+        """Whether :meth:`resolve_conflict` is the library's own."""
+
+    @abstractmethod
+    def _current_app(self) -> Any:
+        """The app at hand, which must be there."""
+
+    @abstractmethod
+    def _served_url(self, stored: str) -> str:
+        """The URL at which the app serves a file."""
+
+    @abstractmethod
+    def _send(self, signal: NamedSignal, **values: Any) -> Any:
+        """Send a signal; awaitable in the async set."""
+
+    # What the library, unlike its users, asks of a set.
+
+    @property
+    def _storage(self) -> LocalStorage:
+        config = self.config
+        return LocalStorage(config.destination, fsync=config.fsync)
+
+    def _check_storage(self, storage: object) -> str:
+        """Return the name that the client sent."""
+        if not isinstance(storage, FileStorage):
+            raise TypeError(f"storage must be a werkzeug.FileStorage, not {type(storage).__name__}")
+        if not storage.filename:
+            raise ValueError("Filename must not be empty!")
+        return storage.filename
+
+    def _choose_name(self, storage: FileStorage, basename: str, folder: str | None, name: str | None) -> StoredName:
+        """Decide where an upload goes.
+
+        :param basename: what :meth:`get_basename` made of its name.
+        """
+        basename = check_basename(basename)
+        self._check_allowed(storage, basename)
+        if folder is None and name is not None and "/" in name:
+            folder, _, name = name.rpartition("/")
+        target = StoredName(clean_folder(folder or ""), _renamed(basename, name))
+        self._check_renamed(storage, basename, target.basename)
+        return target
+
+    def _check_renamed(self, storage: FileStorage, before: str, after: str) -> None:
+        """Check a name that is not the one the client's file got, but the one that it will have."""
+        if after == before:
+            return
+        self._check_allowed(storage, after)
+        ext = extension(after)
+        # A file_allowed that looks at the content says nothing about an extension that `name` brings in.
+        if ext != extension(before) and not self.extension_allowed(ext):
+            raise self._refusal(after, self._extension_rule(ext))
+
+    def _check_allowed(self, storage: FileStorage, basename: str) -> None:
+        allowed: Any = self.file_allowed(storage, basename)
+        if isawaitable(allowed):
+            getattr(allowed, "close", lambda: None)()
+            raise TypeError(
+                f"{type(self).__name__}.file_allowed must not be a coroutine: form validators call it without awaiting"
+            )
+        if not allowed:
+            ext = extension(basename)
+            by_extension = not self.extension_allowed(ext)
+            rule = self._extension_rule(ext) if by_extension else f"{type(self).__name__}.file_allowed refused it"
+            raise self._refusal(basename, rule)
+
+    def _extension_rule(self, ext: str) -> str:
+        if not ext:
+            return "A name without an extension is not allowed"
+        rule = f"File extension '{ext}' is not allowed"
+        if holds(self.config.deny, ext):
+            return f"{rule}: UPLOADED_{self.name.upper()}_DENY names it"
+        if isinstance(self.extensions, Iterable):
+            return f"{rule}, only {', '.join(self.extensions)}"
+        return rule
+
+    def _refusal(self, filename: str, rule: str) -> UploadNotAllowed:
+        return UploadNotAllowed(set_name=self.name, filename=filename, rule=rule)
+
+    def _check_size(self, filename: str, size: int) -> None:
+        limit = self.config.max_size
+        if limit is not None and size > limit:
+            rule = f"It is larger than the {limit:,} bytes of UPLOADED_{self.name.upper()}_MAX_SIZE"
+            raise FileTooLarge(set_name=self.name, filename=filename, rule=rule)
+
+
+def _renamed(basename: str, name: str | None) -> str:
+    """Apply the ``name`` that a caller of :meth:`save` asked for to the name of the upload."""
+    if not name:
+        return basename
+    cleaned = clean_filename(name)
+    if not cleaned:
+        raise ValueError(f"Invalid filename after sanitization: nothing is left of {name!r}")
+    if name.rstrip().endswith("."):
+        ext = extension(basename)
+        cleaned = f"{cleaned}.{ext}" if ext else cleaned
+    return check_basename(lowercase_ext(cleaned))

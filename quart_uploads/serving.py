@@ -1,0 +1,50 @@
+"""The blueprint by which a Quart app serves the upload sets that have no URL of their own."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from aiofiles.threadpool import wrap
+from quart import Blueprint, Response, abort, current_app, request
+from quart.wrappers.response import ResponseBody
+
+from .config import BLUEPRINT, URL_PREFIX, URL_RULE
+from .delivery import Delivery, chunk_sizes, find_delivery
+from .steps import completed, in_thread
+from .storage import StoredFile
+
+blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
+
+
+@blueprint.route(URL_RULE)
+async def uploaded_file(setname: str, filename: str) -> Response:
+    """Send a stored file."""
+    app = current_app._get_current_object()  # type: ignore[attr-defined]
+    try:
+        plan, found = await in_thread(find_delivery, app, setname, filename, request.method, request.headers)
+    except FileNotFoundError:
+        abort(404)
+    body = app.response_class.data_body_class(found) if isinstance(found, bytes) else StoredFileBody(found, plan)
+    response: Response = app.response_class(body, plan.status, plan.headers)
+    # A large file on a slow line may take longer than RESPONSE_TIMEOUT, which counts from the first byte.
+    response.timeout = None
+    return response
+
+
+class StoredFileBody(ResponseBody):
+    """The part of a stored file that a response has, read in large pieces while it is sent."""
+
+    def __init__(self, file: StoredFile, plan: Delivery) -> None:
+        self._file = file
+        self._plan = plan
+
+    async def __aenter__(self) -> AsyncIterator[bytes]:
+        return self._chunks()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await in_thread(self._file.close)
+
+    async def _chunks(self) -> AsyncIterator[bytes]:
+        reader = wrap(self._file.file)
+        for size in chunk_sizes(self._plan):
+            yield await completed(reader.read(size))

@@ -1,0 +1,198 @@
+"""Upload sets for Quart."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import os
+from collections.abc import AsyncIterator, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from aiofiles.threadpool import wrap
+from aiofiles.threadpool.binary import AsyncFileIO
+from blinker import NamedSignal
+from quart import current_app, has_app_context, url_for
+from quart.datastructures import FileStorage as QuartFileStorage
+from werkzeug.datastructures import FileStorage
+
+from .config import ENDPOINT
+from .names import check_stored
+from .operations import deleting, free_basename, listing, saving, saving_all
+from .rules import BaseUploadSet
+from .steps import completed, drive_async, in_thread
+from .storage import FileInfo, LocalStorage, StoredFile
+from .storage.stored import CHUNK
+from .testing import BaseTestingFileStorage
+
+
+class UploadSet(BaseUploadSet):
+    __doc__ = BaseUploadSet.__doc__
+
+    async def save(
+        self, storage: FileStorage, folder: str | None = None, name: str | None = None, *, overwrite: bool = False
+    ) -> str:
+        """Save an upload and return its name in the set, with its folder.
+
+        The whole upload is stored, wherever its stream stands. It appears under its name in one step. If the
+        task is cancelled, either all of it is stored or nothing.
+
+        :param storage: the upload.
+        :param folder: the folder to save it in; may be nested, and is made if need be.
+        :param name: the name to save it as. If it ends with a dot, the extension of the upload is added. If
+            ``folder`` is not given, it may contain one.
+        :param overwrite: replace a file of this name in one step, where otherwise another name is found.
+        :raises UploadNotAllowed: the set refuses the file; :exc:`FileTooLarge` if for its size.
+        :raises TypeError: the storage is no ``FileStorage``.
+        :raises ValueError: there is no file name, nothing is left of it once it is cleaned, or a symbolic link
+            takes the folder out of the set.
+        :raises OSError: the file system failed. Nothing is left behind.
+        """
+        return await drive_async(saving(self, storage, folder, name, overwrite))
+
+    async def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
+        """Save several uploads, all or none, and return their names in the set.
+
+        No file is published before every one is accepted and stored. Until then each takes one file descriptor.
+
+        :param storages: the uploads.
+        :param folder: the folder to save them in.
+        :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
+        """
+        return await drive_async(saving_all(self, storages, folder))
+
+    async def resolve_conflict(self, target_folder: str, basename: str) -> str:
+        """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on.
+
+        Override it, as a coroutine or not, to name files your way. If the answer is taken by then, it is asked again.
+
+        :param target_folder: the absolute path of the folder.
+        :param basename: the name that is taken.
+        """
+        return await in_thread(free_basename, target_folder, basename)
+
+    async def exists(self, filename: str) -> bool:
+        """Tell whether the set has a file of this name.
+
+        :raises ValueError: the name points outside the set.
+        """
+        return await in_thread(self._storage.exists, check_stored(filename))
+
+    async def stat(self, filename: str) -> FileInfo:
+        """Return the size, time, content type and ETag of a file.
+
+        :raises FileNotFoundError: the set has no such file.
+        :raises ValueError: the name points outside the set.
+        """
+        return await in_thread(self._storage.stat, check_stored(filename))
+
+    def open(self, filename: str) -> AsyncStoredFile:
+        """Open a file for reading: ``async with photos.open(name) as file``.
+
+        :raises FileNotFoundError: on entering the context, the set has no such file.
+        :raises ValueError: the name points outside the set.
+        """
+        return AsyncStoredFile(self._storage, check_stored(filename))
+
+    async def delete(self, filename: str) -> None:
+        """Delete a file. Its folder stays.
+
+        :raises FileNotFoundError: the set has no such file.
+        :raises ValueError: the name points outside the set.
+        """
+        await drive_async(deleting(self, filename))
+
+    async def list(self, folder: str | None = None) -> builtins.list[str]:
+        """Return the names of all files, or of those in a folder and below it, in order.
+
+        :raises ValueError: the folder points outside the set.
+        """
+        return await in_thread(listing, self, folder)
+
+    _own_resolve_conflict = resolve_conflict
+
+    @property
+    def _counts_namesakes(self) -> bool:
+        return self.resolve_conflict == self._own_resolve_conflict
+
+    def _current_app(self) -> Any:
+        return current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def _served_url(self, stored: str) -> str:
+        return url_for(ENDPOINT, setname=self.name, filename=stored, _external=True)
+
+    async def _send(self, signal: NamedSignal, **values: Any) -> None:
+        app = self._current_app() if has_app_context() else None
+        wrapper = app.ensure_async if app else lambda receiver: receiver
+        await signal.send_async(app, _sync_wrapper=wrapper, **values)
+
+
+class AsyncStoredFile:
+    """A stored file, open for reading; an async context manager. Iterating it yields chunks of at most 1 MiB."""
+
+    def __init__(self, storage: LocalStorage, name: str) -> None:
+        self._storage = storage
+        self._name = name
+        self._stored: StoredFile | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await in_thread(self._open)
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    @property
+    def info(self) -> FileInfo:
+        """What is known of the very file that is open, whatever its name is given to meanwhile."""
+        return self._opened.info
+
+    async def read(self, size: int = -1) -> bytes:
+        """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""
+        return await completed(self._file.read(size)) or b""
+
+    async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move to a position, as :meth:`io.IOBase.seek` does."""
+        return await completed(self._file.seek(offset, whence))
+
+    async def close(self) -> None:
+        """Close the file. Closing it again does nothing."""
+        if self._stored is not None:
+            await in_thread(self._stored.close)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while chunk := await self.read(CHUNK):
+            yield chunk
+
+    def _open(self) -> None:
+        self._stored = self._storage.open(self._name)
+
+    @property
+    def _opened(self) -> StoredFile:
+        if self._stored is None:
+            raise RuntimeError(f"{self._name!r} is not open: use 'async with ...open({self._name!r}) as file'")
+        return self._stored
+
+    @property
+    def _file(self) -> AsyncFileIO:
+        file: AsyncFileIO = wrap(self._opened.file)
+        return file
+
+
+class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
+    __doc__ = BaseTestingFileStorage.__doc__
+    __test__ = False  # not a class of tests, whatever pytest makes of its name
+
+    async def save(self, destination: Any, buffer_size: int = 16384) -> None:  # type: ignore[override]
+        """Note the path and write nothing.
+
+        :param destination: the path.
+        :param buffer_size: not used.
+        """
+        self.saved = os.fspath(destination)

@@ -1,0 +1,19 @@
+"""Signals, sent as the framework sends its own: the app is the sender, or ``None`` where there is none.
+
+In Quart, receivers may be coroutine functions.
+"""
+
+from __future__ import annotations
+
+from blinker import Namespace
+
+_signals = Namespace()
+
+#: A file was saved. Receives ``upload_set``, ``name`` (with its folder) and ``storage``.
+upload_saved = _signals.signal("upload-saved")
+
+#: A file was refused. Receives ``upload_set``, ``storage`` and ``error``, an :class:`UploadNotAllowed`.
+upload_rejected = _signals.signal("upload-rejected")
+
+#: A file was deleted. Receives ``upload_set`` and ``name``.
+upload_deleted = _signals.signal("upload-deleted")

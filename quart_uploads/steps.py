@@ -1,0 +1,90 @@
+"""Blocking work that is written once and driven by both flavours.
+
+An operation is a generator. Between its yields it blocks as it likes. It yields ``None`` where other
+work may go on, and whatever a hook returned where a subclass of the async set may have made the hook
+a coroutine; it is sent the hook's result. The sync driver just runs it. The async driver runs each
+step in a worker thread, so that a whole small save costs one hop (100 to 150 microseconds).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import copy_context
+from functools import partial
+from inspect import isawaitable
+from typing import Any, ParamSpec, TypeVar
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+Steps = Generator[Any, Any, T]
+
+
+def drive(steps: Steps[T]) -> T:
+    """Run an operation to its end in this thread."""
+    answer = None
+    while True:
+        try:
+            answer = steps.send(answer)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+
+
+async def drive_async(steps: Steps[T]) -> T:
+    """Run an operation in worker threads, and what its hooks returned on the event loop.
+
+    If the task is cancelled, the operation is ended at its next yield and has cleaned up when this returns.
+    """
+    resume: Callable[[Any], Any] = steps.send
+    value: Any = None
+    while True:
+        try:
+            finished, value = await in_thread(_advance, resume, value)
+        except asyncio.CancelledError:
+            await in_thread(steps.close)
+            raise
+        if finished:
+            result: T = value
+            return result
+        resume = steps.send
+        if isawaitable(value):
+            try:
+                value = await value
+            except BaseException as error:  # the operation has to clean up whatever it was
+                resume, value = steps.throw, error
+
+
+def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+    # A future cannot carry StopIteration.
+    try:
+        return False, resume(value)
+    except StopIteration as stop:
+        return True, stop.value
+
+
+async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a blocking function in a worker thread, with the caller's context; see :func:`completed`."""
+    bound = partial(copy_context().run, function, *args, **kwargs)
+    return await completed(asyncio.get_running_loop().run_in_executor(None, bound))
+
+
+async def completed(call: Awaitable[T]) -> T:
+    """Wait for work in a thread.
+
+    A thread cannot be interrupted: on cancellation this waits until the work is done, so that nothing
+    goes on behind the caller's back, and then raises :exc:`asyncio.CancelledError`.
+    """
+    future = asyncio.ensure_future(call)
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        while not future.done():
+            try:
+                await asyncio.wait([future])
+            except asyncio.CancelledError:
+                continue
+        if not future.cancelled():
+            future.exception()  # retrieved, or asyncio would report it as lost
+        raise

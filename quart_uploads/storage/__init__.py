@@ -1,0 +1,7 @@
+"""Where uploads are kept: staged first, then published under a name that nobody else has."""
+
+from .local import LocalStorage
+from .staging import StagedFile
+from .stored import FileInfo, StoredFile
+
+__all__ = ["FileInfo", "LocalStorage", "StagedFile", "StoredFile"]

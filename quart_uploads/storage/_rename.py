@@ -1,0 +1,37 @@
+"""Rename a file unless the new name is taken, for file systems that have no hard links.
+
+Python has no call for it: :func:`os.rename` refuses to replace a file on Windows only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+
+_AT_FDCWD = -100
+_RENAME_NOREPLACE = 1  # renameat2(2)
+_RENAME_EXCL = 4  # renamex_np(2)
+
+
+def rename_exclusively(source: str, target: str) -> None:
+    """Rename a file in one step.
+
+    :raises FileExistsError: the target exists.
+    :raises OSError: it failed otherwise; with ENOTSUP, the platform has no such call.
+    """
+    if os.name == "nt":
+        os.rename(source, target)
+        return
+    library = ctypes.CDLL(None, use_errno=True)
+    old, new = os.fsencode(source), os.fsencode(target)
+    if hasattr(library, "renameat2"):
+        failed = library.renameat2(_AT_FDCWD, old, _AT_FDCWD, new, _RENAME_NOREPLACE)
+    elif sys.platform == "darwin":
+        failed = library.renamex_np(old, new, _RENAME_EXCL)
+    else:
+        raise OSError(errno.ENOTSUP, "The file system has neither hard links nor an exclusive rename", target)
+    if failed:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), target)

@@ -1,0 +1,212 @@
+"""A directory of uploads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from io import FileIO
+
+from ..names import StoredName, is_hidden
+from .staging import StagedFile, part_path
+from .stored import FileInfo, StoredFile
+
+# What a look-up answers for a name that no file can have: there is no such file.
+_NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})
+# O_NONBLOCK: opening a pipe that somebody put there must not wait for its other end.
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+
+
+class LocalStorage:
+    """Keeps the files of one set below one directory. Every method blocks.
+
+    :param root: the directory, made when the first file is staged.
+    :param fsync: return from :meth:`publish` only when the file would survive a loss of power.
+    """
+
+    def __init__(self, root: str, *, fsync: bool = False) -> None:
+        self.root = os.path.abspath(root)
+        self._fsync = fsync
+
+    def path(self, name: str) -> str:
+        """Return the absolute path that a stored name has."""
+        return os.path.join(self.root, *name.split("/"))
+
+    def folder_path(self, folder: str) -> str:
+        """Return the absolute path of a folder of the set; it need not exist.
+
+        :raises ValueError: a symbolic link takes it out of the set.
+        """
+        if not folder:
+            return self.root
+        path = self.path(folder)
+        if not self._is_inside(path):
+            raise ValueError(f"Security: Path traversal attempt detected: folder {folder!r} leads out of {self.root}")
+        return path
+
+    def stage(self) -> StagedFile:
+        """Start a new file that nobody sees.
+
+        :raises OSError: the directory cannot be made or written to.
+        """
+        try:
+            return StagedFile(self.root)
+        except FileNotFoundError:
+            _make_directory(self.root)
+            return StagedFile(self.root)
+
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        """Give a staged file its name, in one step.
+
+        :param overwrite: replace what has the name.
+        :raises FileExistsError: the name is taken.
+        :raises ValueError: a symbolic link takes the folder out of the set.
+        :raises OSError: the file system refused.
+        """
+        directory = self.folder_path(target.folder)
+        path = os.path.join(directory, target.basename)
+        place = _replace if overwrite else StagedFile.publish
+        if self._fsync:
+            staged.sync()
+        try:
+            place(staged, path)
+        except FileNotFoundError:
+            _make_directory(directory)
+            place(staged, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            staged.move_to(directory)
+            self.publish(staged, target, overwrite=overwrite)
+            return
+        if self._fsync:
+            self._sync_directories(directory)
+
+    def withdraw(self, staged: StagedFile, target: StoredName) -> None:
+        """Take the name away again from a file that :meth:`publish` gave it, unless another has it by now."""
+        path = self.path(str(target))
+        if staged.is_at(path):
+            os.unlink(path)
+
+    def is_taken(self, target: StoredName) -> bool:
+        """Tell whether anything has this name, be it a directory or a link that leads nowhere."""
+        return is_taken(self.path(str(target)))
+
+    def exists(self, name: str) -> bool:
+        """Tell whether the set has a file of this name."""
+        try:
+            self.stat(name)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def stat(self, name: str) -> FileInfo:
+        """Return what is known of a file.
+
+        :raises FileNotFoundError: the set has no such file.
+        """
+        path = self._visible_path(name)
+        try:
+            status = os.stat(path)
+        except OSError as error:
+            raise _translated(error, name) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise _not_found(name)
+        return FileInfo.from_stat(name, status)
+
+    def open(self, name: str) -> StoredFile:
+        """Open a file for reading.
+
+        :raises FileNotFoundError: the set has no such file.
+        """
+        path = self._visible_path(name)
+        try:
+            descriptor = os.open(path, _READ_FLAGS)
+        except OSError as error:
+            raise _translated(error, name) from error
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise _not_found(name)
+        return StoredFile(FileIO(descriptor), name)
+
+    def delete(self, name: str) -> None:
+        """Remove a file. Its folder stays.
+
+        :raises FileNotFoundError: the set has no such file.
+        """
+        self.stat(name)
+        try:
+            os.unlink(self.path(name))
+        except OSError as error:
+            raise _translated(error, name) from error
+
+    def list(self, folder: str = "") -> Iterator[str]:
+        """Yield the names of the files in a folder and in those below it, in the order of the names."""
+        try:
+            entries = sorted(os.scandir(self.folder_path(folder)), key=lambda entry: entry.name)
+        except OSError as error:
+            if error.errno in _NOT_FOUND:
+                return
+            raise
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.list(name)
+            elif entry.is_file() and (not entry.is_symlink() or self._is_inside(entry.path)):
+                yield name
+
+    def _visible_path(self, name: str) -> str:
+        path = self.path(name)
+        if is_hidden(name) or not self._is_inside(path):
+            raise _not_found(name)
+        return path
+
+    def _is_inside(self, path: str) -> bool:
+        root = os.path.realpath(self.root)
+        return os.path.commonpath([os.path.realpath(path), root]) == root
+
+    def _sync_directories(self, directory: str) -> None:
+        # A name, and that of each new folder, is kept in the directory above it (fsync(2)).
+        while True:
+            descriptor = os.open(directory, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+            if directory == self.root:
+                return
+            directory = os.path.dirname(directory)
+
+
+def is_taken(path: str) -> bool:
+    """Tell whether anything has this path, be it a directory or a link that leads nowhere."""
+    return os.path.exists(path) or os.path.islink(path)
+
+
+def _make_directory(path: str) -> None:
+    try:
+        os.makedirs(path, exist_ok=True)
+    except FileExistsError as error:
+        # To a caller, FileExistsError would mean that an upload's name is taken.
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
+
+
+def _replace(staged: StagedFile, path: str) -> None:
+    part = part_path(os.path.dirname(path))
+    staged.publish(part)
+    try:
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
+
+
+def _translated(error: OSError, name: str) -> OSError:
+    return _not_found(name) if error.errno in _NOT_FOUND else error
+
+
+def _not_found(name: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, "The upload set has no such file", name)

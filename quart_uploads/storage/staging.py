@@ -1,0 +1,129 @@
+"""Files on their way into a directory: complete before they have a name.
+
+On Linux a staged file is anonymous (``O_TMPFILE``), so that a crash leaves nothing behind. Where
+the platform or the file system lacks that, it is a hidden ``.upload-*.part``. Either way it gets
+its final name by a call that fails if the name is taken, so that no upload can replace another.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from io import FileIO
+from types import TracebackType
+from typing import Self
+
+from ._rename import rename_exclusively
+from .stored import CHUNK
+
+PART_PREFIX = ".upload-"
+PART_SUFFIX = ".part"
+
+# What open(2) answers where O_TMPFILE is not known: EISDIR from a kernel, the others from file systems.
+_NO_TMPFILE = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.ENOENT, errno.EINVAL, errno.ENOSYS})
+# What link(2) answers where there are no hard links: EPERM on vfat, the others from network and FUSE file systems.
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+
+_MODE = 0o666  # less the umask, as for any file that a program makes
+_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def part_path(directory: str) -> str:
+    """Return a new hidden name in a directory, for a file that is not complete or not in place."""
+    return os.path.join(directory, f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
+
+
+class StagedFile:
+    """A file being written that nobody can see; a context manager that throws away what was not published.
+
+    :param directory: where it is staged, on the file system that it will be published on.
+    :raises OSError: the directory cannot be written to.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self.size = 0
+        self._part: str | None = None
+        descriptor = _open_anonymous(directory)
+        if descriptor is None:
+            self._part = part_path(directory)
+            descriptor = os.open(self._part, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
+        self._file = FileIO(descriptor, "r+")
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Append all of the data.
+
+        :raises OSError: it could not be written, for one ENOSPC.
+        """
+        view = memoryview(data)
+        while view:
+            # write(2) may take less than it was given, at a full disk or a file size limit.
+            written = self._file.write(view)
+            self.size += written
+            view = view[written:]
+
+    def sync(self) -> None:
+        """Return when the content is on the disk."""
+        os.fsync(self._file.fileno())
+
+    def move_to(self, directory: str) -> None:
+        """Become a file that is staged on another file system, with the same content."""
+        with StagedFile(directory) as copy:
+            self._file.seek(0)
+            while chunk := self._file.read(CHUNK):
+                copy.write(chunk)
+            self._file, copy._file = copy._file, self._file
+            self._part, copy._part = copy._part, self._part
+
+    def is_at(self, path: str) -> bool:
+        """Tell whether this very file, not just one like it, has the path."""
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path, follow_symlinks=False))
+        except OSError:
+            return False
+
+    def publish(self, path: str) -> None:
+        """Give the file its name, in one step that another process sees whole or not at all.
+
+        :raises FileExistsError: the name is taken.
+        :raises OSError: with EXDEV, the path is on another file system.
+        """
+        if self._part is None:
+            descriptor = self._file.fileno()
+            # CPython only calls linkat(2), which can follow the link in /proc, if a directory descriptor is
+            # given. The path is absolute, so that the descriptor itself is not looked at.
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+            return
+        try:
+            os.link(self._part, path)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            rename_exclusively(self._part, path)
+            self._part = None
+
+    def close(self) -> None:
+        """Let go of the file; if it was not published, nothing is left of it."""
+        self._file.close()
+        if self._part is not None:
+            part, self._part = self._part, None
+            os.unlink(part)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _open_anonymous(directory: str) -> int | None:
+    if not hasattr(os, "O_TMPFILE") or not os.path.exists("/proc/self/fd"):
+        return None
+    try:
+        return os.open(directory, _FLAGS | os.O_TMPFILE, _MODE)
+    except OSError as error:
+        if error.errno in _NO_TMPFILE and os.path.isdir(directory):
+            return None
+        raise
