@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Protocol
 
 from .extensions import split_extensions
+from .storage.local import absolute
 
 BLUEPRINT = "_uploads"
 ENDPOINT = f"{BLUEPRINT}.uploaded_file"
@@ -108,7 +109,7 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
         if base_url is None and defaults.get("url"):
             base_url = f"{addslash(defaults['url'])}{uset.name}/"
     return UploadConfiguration(
-        os.path.abspath(destination),
+        absolute(os.fspath(destination)),
         base_url,
         _extensions(config.get(prefix + "ALLOW")),
         _extensions(config.get(prefix + "DENY")),

@@ -151,6 +151,7 @@ class _Upload:
                 self.target = _namesake(first, number)
                 continue
             answer = yield self.uset.resolve_conflict(self._store.folder_path(first.folder), first.basename)
+            answer = check_basename(answer)
             attempts += 1
             if (attempts > 1 and answer == self.target.basename) or attempts > MAX_ATTEMPTS:
                 raise FileExistsError(
@@ -159,7 +160,7 @@ class _Upload:
                     "to replace a file, save it with overwrite=True",
                     self._store.path(str(self.target)),
                 )
-            self.target = StoredName(first.folder, check_basename(answer))
+            self.target = StoredName(first.folder, answer)
             self.uset._check_renamed(self.storage, first.basename, self.target.basename)
 
     def _try_name(self) -> Steps[bool]:

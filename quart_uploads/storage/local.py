@@ -26,7 +26,7 @@ class LocalStorage:
     """
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
-        self.root = os.path.abspath(root)
+        self.root = absolute(root)
         self._fsync = fsync
 
     def path(self, name: str) -> str:
@@ -179,6 +179,12 @@ class LocalStorage:
             if directory == self.root:
                 return
             directory = os.path.dirname(directory)
+
+
+def absolute(path: str) -> str:
+    """Return a path in its absolute, plain form."""
+    # Unlike abspath, this is pure for absolute paths, and may so be called on an event loop.
+    return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
 
 
 def is_taken(path: str) -> bool:

@@ -1,0 +1,163 @@
+"""What the tests share: both flavours behind one face, and three ways of staging a file."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import io
+import os
+from collections.abc import Callable, Iterator
+from inspect import isawaitable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+from flask import Flask
+from quart import Quart
+from quart.datastructures import FileStorage as QuartFileStorage
+from werkzeug.datastructures import FileStorage
+
+import quart_uploads
+import quart_uploads.flask
+from quart_uploads.storage import staging
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fails a test in which the library blocks the event loop."""
+    with blockbuster_ctx("quart_uploads") as guard:
+        yield guard
+
+
+class Flavour:
+    """One of the two sides of the library, so that a test is written once."""
+
+    def __init__(self, module: Any, app_class: type, storage_class: type[FileStorage]) -> None:
+        self.module = module
+        self.app_class = app_class
+        self.storage_class = storage_class
+        self.is_async = module is quart_uploads
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.module, name)
+
+    async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Await a method of the async set; call one of the sync set, which may block, in a thread."""
+        if self.is_async:
+            result = function(*args, **kwargs)
+            return await result if isawaitable(result) else result
+        return await asyncio.to_thread(function, *args, **kwargs)
+
+    async def read(self, uset: Any, name: str) -> bytes:
+        if self.is_async:
+            async with uset.open(name) as file:
+                return await file.read()
+        with uset.open(name) as file:
+            return file.read()
+
+    def upload(self, content: bytes = b"content", filename: str | None = "photo.jpg", **kwargs: Any) -> FileStorage:
+        return self.storage_class(io.BytesIO(content), filename, **kwargs)
+
+    def hook(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Make a plain function the override of a hook: in the async set, a coroutine."""
+        if not self.is_async:
+            return function
+
+        async def coroutine(*args: Any) -> Any:
+            await asyncio.sleep(0)
+            return function(*args)
+
+        return coroutine
+
+    def app(self, **config: Any) -> Any:
+        app = self.app_class("tests")
+        app.config.update(config)
+        return app
+
+    async def request(self, app: Any, method: str, path: str, **kwargs: Any) -> tuple[int, Any, bytes]:
+        """Ask an app's test client; returns status, headers and body."""
+        if self.is_async:
+            if files := kwargs.pop("upload", None):
+                kwargs["files"] = files
+            response = await app.test_client().open(path, method=method, **kwargs)
+            return response.status_code, response.headers, await response.get_data(as_text=False)
+        if files := kwargs.pop("upload", None):
+            kwargs["data"] = {field: (file.stream, file.filename) for field, file in files.items()}
+        response = await asyncio.to_thread(app.test_client().open, path, method=method, **kwargs)
+        data = await asyncio.to_thread(response.get_data)
+        response.close()
+        return response.status_code, response.headers, data
+
+
+FLAVOURS = {
+    "quart": Flavour(quart_uploads, Quart, QuartFileStorage),
+    "flask": Flavour(quart_uploads.flask, Flask, FileStorage),
+}
+
+
+@pytest.fixture(params=FLAVOURS)
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    return FLAVOURS[request.param]
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "uploads"
+
+
+@pytest.fixture
+def photos(flavour: Flavour, destination: Path) -> Any:
+    """A set outside of any app."""
+    uset = flavour.UploadSet("photos", flavour.IMAGES)
+    uset._config = flavour.UploadConfiguration(destination)
+    return uset
+
+
+def stage_anonymously(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system has O_TMPFILE, as those of Linux do."""
+
+
+def stage_under_hidden_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system has hard links, but no O_TMPFILE."""
+    monkeypatch.setattr(staging, "_open_anonymous", lambda directory: None)
+
+
+def stage_without_links(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file system has neither, as FAT."""
+    stage_under_hidden_names(monkeypatch)
+
+    def refuse(*args: Any, **kwargs: Any) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+
+
+STAGINGS = [stage_anonymously, stage_under_hidden_names, stage_without_links]
+
+
+@pytest.fixture(params=STAGINGS, ids=lambda staging: staging.__name__)
+def any_staging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test over every way of staging a file."""
+    request.param(monkeypatch)
+
+
+def tree(directory: Path) -> dict[str, bytes]:
+    """All that is below a directory, hidden files too."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.fixture
+def descriptors() -> Iterator[Callable[[], int]]:
+    """Counts the open descriptors; at the end of the test there must be no more than at its start."""
+
+    def count() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    before = count()
+    yield count
+    assert count() <= before
+
+

@@ -1,0 +1,552 @@
+"""What save() and save_all() promise, for both flavours and every way of staging."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import shutil
+import stat
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import Any
+
+import pytest
+from conftest import Flavour, tree
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quart_uploads import FileTooLarge, UploadNotAllowed
+from quart_uploads.storage import LocalStorage, StagedFile
+
+
+async def test_save_returns_the_name_and_stores_every_byte(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    content = os.urandom(3_000_001)
+    name = await flavour.run(photos.save, flavour.upload(content, "My cool photo.JPG"))
+    assert name == "My_cool_photo.jpg"
+    assert type(name) is str
+    assert tree(destination) == {name: content}
+
+
+async def test_namesakes_are_counted_and_none_is_overwritten(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    names = [await flavour.run(photos.save, flavour.upload(bytes([n]), "foo.jpg")) for n in range(12)]
+    assert names == ["foo.jpg", *(f"foo_{n}.jpg" for n in range(1, 12))]
+    assert tree(destination) == {name: bytes([n]) for n, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(
+    ("sent", "second"),
+    [("foo.txt", "foo_1.txt"), ("a.tar.gz", "a.tar_1.gz"), ("foo", "foo_1"), ("FOO.TXT", "FOO_1.txt")],
+)
+async def test_the_suffix_of_a_namesake_stands_before_the_extension(
+    flavour: Flavour, photos: Any, sent: str, second: str
+) -> None:
+    photos.extensions = flavour.ALL
+    await flavour.run(photos.save, flavour.upload(b"1", sent))
+    assert await flavour.run(photos.save, flavour.upload(b"2", sent)) == second
+
+
+async def test_a_free_number_is_found_in_few_look_ups(
+    flavour: Flavour, photos: Any, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    destination.mkdir()
+    (destination / "photo.jpg").touch()
+    for number in range(1, 10_001):
+        (destination / f"photo_{number}.jpg").touch()
+    looked_up: list[str] = []
+    exists = os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: looked_up.append(path) or exists(path))
+    assert await flavour.run(photos.save, flavour.upload()) == "photo_10001.jpg"
+    # 14 to double past 10,000 and 13 to halve back; /proc is looked up once.
+    assert len(looked_up) <= 30
+
+
+async def test_a_dangling_link_and_a_directory_have_their_names_too(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    destination.mkdir()
+    (destination / "photo.jpg").symlink_to("nowhere")
+    (destination / "photo_1.jpg").mkdir()
+    assert await flavour.run(photos.save, flavour.upload()) == "photo_2.jpg"
+
+
+async def test_overwrite_replaces_the_file_and_nothing_else(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    await flavour.run(photos.save, flavour.upload(b"old"))
+    with (destination / "photo.jpg").open("rb") as reader:
+        assert await flavour.run(photos.save, flavour.upload(b"new"), overwrite=True) == "photo.jpg"
+        assert reader.read() == b"old", "who reads the old file goes on reading it"
+    assert tree(destination) == {"photo.jpg": b"new"}
+
+
+async def test_overwrite_replaces_a_link_and_not_what_it_leads_to(
+    flavour: Flavour, photos: Any, destination: Path, tmp_path: Path
+) -> None:
+    destination.mkdir()
+    (tmp_path / "precious").write_bytes(b"precious")
+    (destination / "photo.jpg").symlink_to(tmp_path / "precious")
+    await flavour.run(photos.save, flavour.upload(b"new"), overwrite=True)
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert tree(destination) == {"photo.jpg": b"new"}
+
+
+@pytest.mark.parametrize("read", [0, 3, -1])
+async def test_the_whole_upload_is_stored_wherever_its_stream_stands(
+    flavour: Flavour, photos: Any, destination: Path, read: int
+) -> None:
+    upload = flavour.upload(b"content")
+    upload.stream.read(read)
+    await flavour.run(photos.save, upload)
+    assert tree(destination) == {"photo.jpg": b"content"}
+
+
+async def test_one_upload_can_be_saved_twice_and_the_files_share_nothing(
+    flavour: Flavour, photos: Any, destination: Path
+) -> None:
+    with SpooledTemporaryFile(max_size=10) as stream:
+        stream.write(b"content" * 1000)
+        upload = flavour.storage_class(stream, "photo.jpg")
+        first, second = [await flavour.run(photos.save, upload) for _ in range(2)]
+    assert tree(destination) == {first: b"content" * 1000, second: b"content" * 1000}
+    assert (destination / first).stat().st_nlink == (destination / second).stat().st_nlink == 1
+
+
+async def test_saves_of_one_upload_at_the_same_time_do_not_mix(
+    flavour: Flavour, photos: Any, destination: Path, tmp_path: Path
+) -> None:
+    content = os.urandom(20_000_000)
+    (tmp_path / "source").write_bytes(content)
+    with (tmp_path / "source").open("rb") as stream:
+        upload = flavour.storage_class(stream, "photo.jpg")
+        # More saves than there are worker threads, so that one that waited in its thread would be waiting for itself.
+        names = await asyncio.gather(*(flavour.run(photos.save, upload) for _ in range(40)))
+    assert len(set(names)) == 40
+    for path in destination.iterdir():
+        assert path.read_bytes() == content, path
+
+
+async def test_a_stream_that_cannot_seek_is_stored_from_where_it_stands(
+    flavour: Flavour, photos: Any, destination: Path
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"content")
+    os.close(writing)
+    with open(reading, "rb") as stream:
+        await flavour.run(photos.save, flavour.storage_class(stream, "photo.jpg"))
+    assert tree(destination) == {"photo.jpg": b"content"}
+
+
+async def test_the_mode_follows_the_umask(flavour: Flavour, photos: Any, destination: Path, any_staging: None) -> None:
+    before = os.umask(0o027)
+    try:
+        await flavour.run(photos.save, flavour.upload(), "a/b")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((destination / "a/b/photo.jpg").stat().st_mode) == 0o640
+    assert stat.S_IMODE((destination / "a").stat().st_mode) == 0o750
+
+
+# Names and folders
+
+
+@pytest.mark.parametrize(
+    ("folder", "name", "expected"),
+    [
+        (None, None, "photo.jpg"),
+        ("users/42", None, "users/42/photo.jpg"),
+        (None, "me.png", "me.png"),
+        (None, "me.", "me.jpg"),
+        (None, "ME.PNG", "ME.png"),
+        (None, "users/42/me.", "users/42/me.jpg"),
+        (None, "users/42/", "users/42/photo.jpg"),
+        ("f", "users/me.", "f/users_me.jpg"),
+        ("", "me.", "me.jpg"),
+        ("../../etc", None, "etc/photo.jpg"),
+        ("/etc/cron.d", None, "etc/cron.d/photo.jpg"),
+        ("a\\..\\b", None, "a..b/photo.jpg"),
+        ("a\x00b/c\u202ed", None, "ab/cd/photo.jpg"),
+        ("My photos//2024/./x", None, "My_photos/2024/x/photo.jpg"),
+        (None, "../../../etc/passwd.", "etc/passwd.jpg"),
+        (None, "写真/写真.", "写真/写真.jpg"),
+    ],
+)
+async def test_folder_and_name_say_where_a_file_goes(
+    flavour: Flavour, photos: Any, destination: Path, folder: str | None, name: str | None, expected: str
+) -> None:
+    assert await flavour.run(photos.save, flavour.upload(), folder, name) == expected
+    assert list(tree(destination)) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("sent", "folder", "name"),
+    [("...", None, None), ("photo.jpg", "..", None), ("photo.jpg", None, ".."), ("photo.jpg", None, "a/..")],
+)
+async def test_a_name_of_which_nothing_is_left_is_refused(
+    flavour: Flavour, photos: Any, destination: Path, sent: str, folder: str | None, name: str | None
+) -> None:
+    with pytest.raises(ValueError, match=r"[Ii]nvalid .* after sanitization"):
+        await flavour.run(photos.save, flavour.upload(filename=sent), folder, name)
+    assert not destination.exists()
+
+
+async def test_a_missing_name_and_a_wrong_type_are_told_apart(flavour: Flavour, photos: Any) -> None:
+    for missing in (None, ""):
+        with pytest.raises(ValueError, match="Filename must not be empty!"):
+            await flavour.run(photos.save, flavour.upload(filename=missing))
+    with pytest.raises(TypeError, match=r"storage must be a werkzeug\.FileStorage"):
+        await flavour.run(photos.save, io.BytesIO())
+
+
+async def test_a_link_that_takes_a_folder_out_of_the_set_is_refused(
+    flavour: Flavour, photos: Any, destination: Path, tmp_path: Path, any_staging: None
+) -> None:
+    destination.mkdir()
+    (tmp_path / "outside").mkdir()
+    (destination / "out").symlink_to(tmp_path / "outside")
+    for folder in ("out", "out/deeper"):
+        with pytest.raises(ValueError, match="Path traversal attempt"):
+            await flavour.run(photos.save, flavour.upload(), folder)
+    assert tree(tmp_path / "outside") == {}
+    assert not (tmp_path / "outside" / "deeper").exists()
+
+
+async def test_links_within_the_set_and_to_the_set_may_be_used(
+    flavour: Flavour, photos: Any, destination: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "real" / "a").mkdir(parents=True)
+    destination.symlink_to(tmp_path / "real")
+    (destination / "b").symlink_to("a")
+    assert await flavour.run(photos.save, flavour.upload(), "b") == "b/photo.jpg"
+    assert tree(tmp_path / "real" / "a") == {"photo.jpg": b"content"}
+
+
+async def test_the_longest_names_have_room_for_the_suffix(flavour: Flavour, photos: Any, destination: Path) -> None:
+    for sent in ("写" * 300 + ".jpg", "a" * 300 + ".jpg", "x" * 250 + ".jpg"):
+        for _ in range(2):
+            await flavour.run(photos.save, flavour.upload(filename=sent))
+    assert len(tree(destination)) == 6
+    for path in destination.iterdir():
+        assert len(path.name.encode()) <= 255
+        assert path.suffix == ".jpg"
+
+
+
+
+NASTY = st.lists(
+    st.one_of(
+        st.text(max_size=8),
+        st.sampled_from(["..", "/", "\\", ".", "\0", "\u202e", "~", "%2e%2e", " ", "\n", "CON", ".upload-x.part", "写真"]),
+    ),
+    max_size=8,
+).map("".join)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=200)
+@given(sent=NASTY, folder=st.none() | NASTY, name=st.none() | NASTY)
+async def test_whatever_the_names_a_file_is_stored_inside_the_set_or_refused(
+    flavour: Flavour, photos: Any, tmp_path: Path, sent: str, folder: str | None, name: str | None
+) -> None:
+    shutil.rmtree(tmp_path / "root", ignore_errors=True)
+    root = tmp_path / "root" / "uploads"
+    photos.extensions = flavour.ALL
+    photos._config = flavour.UploadConfiguration(root)
+    try:
+        stored = await flavour.run(photos.save, flavour.upload(b"x", sent), folder, name)
+    except ValueError:
+        assert tree(tmp_path) == {}
+        return
+    assert tree(tmp_path) == {f"root/uploads/{stored}": b"x"}
+    assert await flavour.run(photos.exists, stored)
+    assert photos.path(stored) == str(root / stored)
+    assert len(os.path.basename(stored).encode()) <= 255
+    assert stored.isprintable()
+
+
+# What is allowed
+
+
+async def test_a_refusal_tells_the_set_the_file_and_the_rule(flavour: Flavour, photos: Any, destination: Path) -> None:
+    with pytest.raises(UploadNotAllowed, match=r"File extension 'exe' is not allowed") as caught:
+        await flavour.run(photos.save, flavour.upload(filename="virus.EXE"))
+    error = caught.value
+    assert (error.set_name, error.filename) == ("photos", "virus.exe")
+    assert error.rule is not None
+    for said in ("photos", "virus.exe", error.rule):
+        assert said in str(error)
+    assert not destination.exists()
+
+
+@pytest.mark.parametrize("name", ["evil.php", "evil.PHP", "photo", "a/b/evil.php", "evil.jpg.php"])
+async def test_the_final_name_is_checked_whatever_name_says(
+    flavour: Flavour, photos: Any, destination: Path, name: str
+) -> None:
+    with pytest.raises(UploadNotAllowed):
+        await flavour.run(photos.save, flavour.upload(), None, name)
+    assert not destination.exists()
+
+
+async def test_a_disallowed_original_is_refused_whatever_name_says(flavour: Flavour, photos: Any) -> None:
+    for sent in ("evil.php", "blob"):
+        with pytest.raises(UploadNotAllowed):
+            await flavour.run(photos.save, flavour.upload(filename=sent), None, "photo.jpg")
+
+
+async def test_the_empty_extension_passes_only_where_it_is_allowed(flavour: Flavour, photos: Any) -> None:
+    with pytest.raises(UploadNotAllowed, match="without an extension"):
+        await flavour.run(photos.save, flavour.upload(filename="README"))
+    photos._config.allow = ("",)
+    assert await flavour.run(photos.save, flavour.upload(filename="README")) == "README"
+    assert await flavour.run(photos.save, flavour.upload(), None, "LICENSE") == "LICENSE"
+
+
+async def test_hooks_cannot_smuggle_a_name_past_the_check(flavour: Flavour, destination: Path) -> None:
+    class Sneaky(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        answer = ""
+        get_basename = flavour.hook(lambda self, filename: self.answer)
+
+    class Resolving(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        answer = ""
+        resolve_conflict = flavour.hook(lambda self, folder, basename: self.answer)
+
+    for uset_class in (Sneaky, Resolving):
+        uset = uset_class("photos", flavour.IMAGES)
+        uset._config = flavour.UploadConfiguration(destination / uset_class.__name__)
+        (destination / uset_class.__name__).mkdir(parents=True)
+        (destination / uset_class.__name__ / "photo.jpg").touch()
+        for answer, error in {
+            "evil.php": UploadNotAllowed,
+            "../out.jpg": ValueError,
+            "a/b.jpg": ValueError,
+            "a\\b.jpg": ValueError,
+            ".hidden.jpg": ValueError,
+            "a\x00.jpg": ValueError,
+            "\u202egpj.jpg": ValueError,
+            "": ValueError,
+        }.items():
+            uset.answer = answer
+            with pytest.raises(error):
+                await flavour.run(uset.save, flavour.upload())
+        uset.answer = "n" * 300 + ".jpg"
+        assert len(await flavour.run(uset.save, flavour.upload())) <= 255
+
+
+async def test_file_allowed_can_look_at_the_content(flavour: Flavour, destination: Path) -> None:
+    class Pngs(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        def file_allowed(self, storage: Any, basename: str) -> bool:
+            head = storage.stream.read(4)
+            storage.stream.seek(0)
+            return head == b"\x89PNG"
+
+    uset = Pngs("pngs", ("png",))
+    uset._config = flavour.UploadConfiguration(destination)
+    with pytest.raises(UploadNotAllowed, match=r"Pngs\.file_allowed"):
+        await flavour.run(uset.save, flavour.upload(b"GIF8", "a.png"))
+    # It is the word on the file that was sent, but not on another extension that comes in by name.
+    assert await flavour.run(uset.save, flavour.upload(b"\x89PNG...", "a.bin")) == "a.bin"
+    with pytest.raises(UploadNotAllowed, match="exe"):
+        await flavour.run(uset.save, flavour.upload(b"\x89PNG...", "a.png"), None, "a.exe")
+
+
+async def test_a_coroutine_as_file_allowed_is_an_error_and_not_a_yes(flavour: Flavour, destination: Path) -> None:
+    class Wrong(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        async def file_allowed(self, storage: Any, basename: str) -> bool:
+            return False
+
+    uset = Wrong("photos", flavour.ALL)
+    uset._config = flavour.UploadConfiguration(destination)
+    with pytest.raises(TypeError, match="file_allowed must not be a coroutine"):
+        await flavour.run(uset.save, flavour.upload())
+
+
+@pytest.mark.parametrize("size", [0, 10, 11, 3_000_000])
+async def test_a_file_over_the_size_limit_is_refused(
+    flavour: Flavour, photos: Any, destination: Path, size: int
+) -> None:
+    photos._config.max_size = 10
+    if size <= 10:
+        await flavour.run(photos.save, flavour.upload(b"x" * size))
+        assert tree(destination) == {"photo.jpg": b"x" * size}
+        return
+    with pytest.raises(FileTooLarge, match=r"10 bytes of UPLOADED_PHOTOS_MAX_SIZE") as caught:
+        await flavour.run(photos.save, flavour.upload(b"x" * size))
+    assert caught.value.code == 413
+    assert isinstance(caught.value, UploadNotAllowed)
+    assert tree(destination) == {}
+
+
+# resolve_conflict
+
+
+async def test_an_overridden_resolve_conflict_is_asked_until_its_name_is_free(
+    flavour: Flavour, destination: Path
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def answer(self: Any, folder: str, basename: str) -> str:
+        asked.append((folder, basename))
+        return f"try-{len(asked)}.jpg"
+
+    class Asking(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        resolve_conflict = flavour.hook(answer)
+
+    uset = Asking("photos", flavour.IMAGES)
+    uset._config = flavour.UploadConfiguration(destination)
+    (destination / "f").mkdir(parents=True)
+    for taken in ("photo.jpg", "try-1.jpg", "try-2.jpg"):
+        (destination / "f" / taken).touch()
+    assert await flavour.run(uset.save, flavour.upload(), "f") == "f/try-3.jpg"
+    assert asked == [(str(destination / "f"), "photo.jpg")] * 3
+
+
+async def test_a_plain_function_may_override_a_hook_of_the_async_set(flavour: Flavour, destination: Path) -> None:
+    class Plain(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        def get_basename(self, filename: str) -> str:
+            return "fixed.jpg"
+
+        def resolve_conflict(self, target_folder: str, basename: str) -> str:
+            return "other.jpg"
+
+    uset = Plain("photos", flavour.IMAGES)
+    uset._config = flavour.UploadConfiguration(destination)
+    assert [await flavour.run(uset.save, flavour.upload()) for _ in range(2)] == ["fixed.jpg", "other.jpg"]
+
+
+async def test_an_override_that_clears_the_way_may_return_the_same_name(flavour: Flavour, destination: Path) -> None:
+    def clear(self: Any, folder: str, basename: str) -> str:
+        os.unlink(os.path.join(folder, basename))
+        return basename
+
+    class Replacing(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        resolve_conflict = flavour.hook(clear)
+
+    uset = Replacing("photos", flavour.IMAGES)
+    uset._config = flavour.UploadConfiguration(destination)
+    for content in (b"old", b"new"):
+        if flavour.is_async:
+            uset.resolve_conflict = lambda folder, basename: clear(None, folder, basename)  # blocks, so not on the loop
+        assert await flavour.run(uset.save, flavour.upload(content)) == "photo.jpg"
+    assert tree(destination) == {"photo.jpg": b"new"}
+
+
+async def test_an_override_that_sticks_to_a_taken_name_is_an_error(flavour: Flavour, destination: Path) -> None:
+    class Stuck(flavour.UploadSet):  # type: ignore[name-defined, misc]
+        resolve_conflict = flavour.hook(lambda self, folder, basename: basename)
+
+    uset = Stuck("photos", flavour.IMAGES)
+    uset._config = flavour.UploadConfiguration(destination)
+    await flavour.run(uset.save, flavour.upload(b"old"))
+    with pytest.raises(FileExistsError, match="overwrite=True"):
+        await flavour.run(uset.save, flavour.upload(b"new"))
+    assert tree(destination) == {"photo.jpg": b"old"}
+
+
+async def test_resolve_conflict_can_be_called_by_itself(flavour: Flavour, photos: Any, destination: Path) -> None:
+    destination.mkdir()
+    for taken in ("a.jpg", "a_1.jpg", "a_2.jpg"):
+        (destination / taken).touch()
+    assert await flavour.run(photos.resolve_conflict, str(destination), "a.jpg") == "a_3.jpg"
+
+
+# save_all
+
+
+async def test_save_all_saves_all_in_order(flavour: Flavour, photos: Any, destination: Path, any_staging: None) -> None:
+    uploads = [flavour.upload(bytes([n]), sent) for n, sent in enumerate(["b.jpg", "a.jpg", "b.jpg"])]
+    names = await flavour.run(photos.save_all, uploads, "f")
+    assert names == ["f/b.jpg", "f/a.jpg", "f/b_1.jpg"]
+    assert tree(destination) == {"f/a.jpg": b"\1", "f/b.jpg": b"\0", "f/b_1.jpg": b"\2"}
+    assert await flavour.run(photos.save_all, []) == []
+
+
+async def test_save_all_saves_none_if_one_is_refused(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    photos._config.max_size = 10
+    for bad, error in ((flavour.upload(filename="b.exe"), UploadNotAllowed), (flavour.upload(b"x" * 11, "b.jpg"), FileTooLarge)):
+        with pytest.raises(error, match=r"'b\.") as caught:
+            await flavour.run(photos.save_all, [flavour.upload(), bad, flavour.upload()])
+        assert "file 2 of 3" in "".join(caught.value.__notes__)
+        assert not destination.exists() or tree(destination) == {}
+
+
+async def test_save_all_takes_back_what_it_published_if_the_disk_fails(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = LocalStorage.publish
+
+    def fail_at_the_third(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> None:
+        if target.basename == "c.jpg":
+            raise OSError(28, "No space left on device")
+        publish(self, staged, target, **kwargs)
+
+    monkeypatch.setattr(LocalStorage, "publish", fail_at_the_third)
+    await flavour.run(photos.save, flavour.upload(b"mine", "a.jpg"))
+    with pytest.raises(OSError, match=r"No space left on device: 'c\.jpg'") as caught:
+        await flavour.run(photos.save_all, [flavour.upload(filename=f"{letter}.jpg") for letter in "abc"])
+    assert "file 3 of 3" in "".join(caught.value.__notes__)
+    assert tree(destination) == {"a.jpg": b"mine"}
+
+
+# Trouble with the file system. A full disk is in test_crashes.py.
+
+
+async def test_a_destination_that_is_a_file_is_an_error_and_stays_a_file(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    destination.write_bytes(b"precious")
+    for folder in (None, "a/b"):
+        with pytest.raises(NotADirectoryError):
+            await flavour.run(photos.save, flavour.upload(), folder)
+    assert destination.read_bytes() == b"precious"
+    destination.unlink()
+    assert await flavour.run(photos.save, flavour.upload()) == "photo.jpg"
+
+
+async def test_a_folder_that_is_a_file_is_an_error_and_stays_a_file(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None
+) -> None:
+    photos.extensions = flavour.ALL
+    await flavour.run(photos.save, flavour.upload(b"precious", "users"))
+    for folder in ("users", "users/42"):
+        with pytest.raises(NotADirectoryError):
+            await flavour.run(photos.save, flavour.upload(), folder)
+    assert tree(destination) == {"users": b"precious"}
+
+
+async def test_a_read_error_of_the_source_leaves_nothing(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None, descriptors: Any
+) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 0:
+                raise OSError(5, "Input/output error")
+            return super().read(100)
+
+    with pytest.raises(OSError, match=r"Input/output error") as caught:
+        await flavour.run(photos.save, flavour.storage_class(Broken(b"x" * 1000), "photo.jpg"))
+    assert "'photo.jpg' was not saved in the upload set 'photos'" in "".join(caught.value.__notes__)
+    assert tree(destination) == {}
+    assert await flavour.run(photos.save, flavour.upload()) == "photo.jpg"
+
+
+async def test_fsync_waits_for_the_file_and_for_every_directory(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos._config.fsync = True
+    synced: list[tuple[int, int]] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        synced.append((status.st_dev, status.st_ino))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", note)
+    await flavour.run(photos.save, flavour.upload(), "a/b")
+    expected = [destination / "a/b/photo.jpg", destination / "a/b", destination / "a", destination]
+    assert synced == [(path.stat().st_dev, path.stat().st_ino) for path in expected]
