@@ -53,7 +53,7 @@ def deleting(uset: BaseUploadSet, filename: str) -> Steps[None]:
 
 def listing(uset: BaseUploadSet, folder: str | None) -> list[str]:
     """Return the names of the stored files."""
-    return list(uset._storage.list(check_stored(folder) if folder else ""))
+    return list(uset._storage.list(check_stored(folder.rstrip("/")) if folder else ""))
 
 
 def free_basename(target_folder: str, basename: str) -> str:

@@ -1,0 +1,223 @@
+"""What the blueprint answers, for both flavours."""
+
+from __future__ import annotations
+
+import os
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Flavour
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+URL = "/_uploads/files"
+
+
+@pytest.fixture
+def app(flavour: Flavour, destination: Path) -> Any:
+    app = flavour.app(UPLOADED_FILES_DEST=destination, UPLOADED_CDN_DEST=destination, UPLOADED_CDN_URL="http://cdn/")
+    flavour.configure_uploads(app, (flavour.UploadSet("files", flavour.ALL), flavour.UploadSet("cdn")))
+    destination.mkdir()
+    (destination / "digits.txt").write_bytes(b"0123456789")
+    return app
+
+
+async def test_a_file_is_sent_whole_with_all_its_headers(flavour: Flavour, app: Any, destination: Path) -> None:
+    status, headers, body = await flavour.request(app, "GET", f"{URL}/digits.txt")
+    assert (status, body) == (200, b"0123456789")
+    assert headers["Content-Length"] == "10"
+    assert headers["Content-Type"] == "text/plain; charset=utf-8"
+    assert headers["Accept-Ranges"] == "bytes"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Last-Modified"] == formatdate((destination / "digits.txt").stat().st_mtime, usegmt=True)
+    assert headers["ETag"].startswith('"')
+
+
+@pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 1 << 20, 3_000_001])
+async def test_every_size_arrives_whole_and_head_tells_it(
+    flavour: Flavour, app: Any, destination: Path, size: int, descriptors: Any
+) -> None:
+    content = os.urandom(size)
+    (destination / "a.bin").write_bytes(content)
+    status, headers, body = await flavour.request(app, "GET", f"{URL}/a.bin")
+    assert (status, body) == (200, content)
+    head_status, head_headers, head_body = await flavour.request(app, "HEAD", f"{URL}/a.bin")
+    assert (head_status, head_body) == (200, b"")
+    for header in ("Content-Length", "ETag", "Content-Type", "Last-Modified"):
+        assert head_headers[header] == headers[header]
+    assert headers["Content-Length"] == str(size)
+
+
+@pytest.mark.parametrize(
+    ("requested", "status", "body", "content_range"),
+    [
+        ("bytes=0-3", 206, b"0123", "bytes 0-3/10"),
+        ("bytes=5-", 206, b"56789", "bytes 5-9/10"),
+        ("bytes=-3", 206, b"789", "bytes 7-9/10"),
+        ("bytes=-100", 206, b"0123456789", "bytes 0-9/10"),
+        ("bytes=8-100", 206, b"89", "bytes 8-9/10"),
+        ("bytes=9-9", 206, b"9", "bytes 9-9/10"),
+        ("bytes=10-", 416, b"", "bytes */10"),
+        ("bytes=0-1,3-4", 200, b"0123456789", None),
+        ("bytes=3-1", 200, b"0123456789", None),
+        ("bytes=x", 200, b"0123456789", None),
+        ("lines=0-1", 200, b"0123456789", None),
+        ("", 200, b"0123456789", None),
+    ],
+)
+async def test_one_range_is_sent_and_several_are_not(
+    flavour: Flavour, app: Any, requested: str, status: int, body: bytes, content_range: str | None
+) -> None:
+    got, headers, data = await flavour.request(app, "GET", f"{URL}/digits.txt", headers={"Range": requested})
+    assert (got, data, headers.get("Content-Range")) == (status, body, content_range)
+    assert headers["Content-Length"] == str(len(body))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@given(start=st.integers(0, 3_000_000), length=st.integers(1, 3_000_000))
+async def test_any_range_is_that_part_of_the_file(
+    flavour: Flavour, app: Any, destination: Path, start: int, length: int
+) -> None:
+    path = destination / "large.bin"
+    if not path.exists():
+        path.write_bytes(os.urandom(3_000_001))
+    headers = {"Range": f"bytes={start}-{start + length - 1}"}
+    status, _, body = await flavour.request(app, "GET", f"{URL}/large.bin", headers=headers)
+    assert (status, body) == (206, path.read_bytes()[start : start + length])
+
+
+async def test_conditions_are_kept(flavour: Flavour, app: Any, destination: Path) -> None:
+    _, headers, _ = await flavour.request(app, "GET", f"{URL}/digits.txt")
+    etag, modified = headers["ETag"], headers["Last-Modified"]
+    old = "Mon, 01 Jan 2001 00:00:00 GMT"
+    part = {"Range": "bytes=0-3"}
+    for conditions, expected in [
+        ({"If-None-Match": etag}, 304),
+        ({"If-None-Match": f'"other", W/{etag}'}, 304),
+        ({"If-None-Match": "*"}, 304),
+        ({"If-None-Match": '"other"'}, 200),
+        ({"If-None-Match": '"other"', "If-Modified-Since": modified}, 200),
+        ({"If-Modified-Since": modified}, 304),
+        ({"If-Modified-Since": old}, 200),
+        ({"If-Modified-Since": "nonsense"}, 200),
+        ({**part, "If-Range": etag}, 206),
+        ({**part, "If-Range": modified}, 206),
+        ({**part, "If-Range": '"other"'}, 200),
+        ({**part, "If-Range": f"W/{etag}"}, 200),
+        ({**part, "If-Range": old}, 200),
+    ]:
+        status, answer, body = await flavour.request(app, "GET", f"{URL}/digits.txt", headers=conditions)
+        assert status == expected, conditions
+        assert answer["ETag"] == etag
+        assert body == {200: b"0123456789", 206: b"0123", 304: b""}[status]
+
+
+async def test_a_replaced_file_never_continues_the_old_one(flavour: Flavour, app: Any, destination: Path) -> None:
+    uset = flavour.UploadSet("files", flavour.ALL)
+    uset._config = flavour.UploadConfiguration(destination)
+    _, headers, _ = await flavour.request(app, "GET", f"{URL}/digits.txt")
+    before = (destination / "digits.txt").stat()
+    await flavour.run(uset.save, flavour.upload(b"abcdefghij", "digits.txt"), overwrite=True)
+    # The worst case: the same size, within one tick of the clock.
+    os.utime(destination / "digits.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+    resume = {"Range": "bytes=5-", "If-Range": headers["ETag"]}
+    assert (await flavour.request(app, "GET", f"{URL}/digits.txt", headers=resume))[2] == b"abcdefghij"
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type"),
+    [
+        ("a.html", "text/html; charset=utf-8"),
+        ("a.svg", "image/svg+xml"),
+        ("a.xml", "text/xml; charset=utf-8"),
+        ("a.xhtml", "application/octet-stream"),
+        ("a.js", "text/plain; charset=utf-8"),
+        ("a.mjs", "text/plain; charset=utf-8"),
+        ("a.mht", "message/rfc822"),
+        ("a.swf", "application/x-shockwave-flash"),
+    ],
+)
+async def test_what_a_browser_would_run_is_sandboxed(
+    flavour: Flavour, app: Any, destination: Path, filename: str, content_type: str
+) -> None:
+    (destination / filename).write_bytes(b"<script>alert(1)</script>")
+    _, headers, _ = await flavour.request(app, "GET", f"{URL}/{filename}")
+    assert headers["Content-Type"] == content_type
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    if content_type != "application/octet-stream":
+        assert "sandbox" in headers["Content-Security-Policy"].split("; ")
+        assert "default-src 'none'" in headers["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize(
+    ("filename", "content_type"),
+    [
+        ("a.html.gz", "application/gzip"),
+        ("a.svgz", "application/gzip"),
+        ("a.jpg", "image/jpeg"),
+        ("a.webp", "image/webp"),
+        ("a.avif", "image/avif"),
+        ("a.mp4", "video/mp4"),
+        ("a.opus", "audio/ogg"),
+        ("a.pdf", "application/pdf"),
+        ("a.unknown", "application/octet-stream"),
+        ("html", "application/octet-stream"),
+        ("写真.png", "image/png"),
+    ],
+)
+async def test_what_is_inert_is_sent_as_what_it_is(
+    flavour: Flavour, app: Any, destination: Path, filename: str, content_type: str
+) -> None:
+    (destination / filename).write_bytes(b"<script>alert(1)</script>")
+    _, headers, _ = await flavour.request(app, "GET", f"{URL}/{filename}")
+    assert headers["Content-Type"] == content_type
+    assert "Content-Encoding" not in headers
+    assert "Content-Security-Policy" not in headers
+
+
+async def test_odd_names_are_not_found_and_never_an_error(
+    flavour: Flavour, app: Any, destination: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "secret.txt").write_text("secret")
+    (destination / "out.txt").symlink_to(tmp_path / "secret.txt")
+    (destination / ".hidden").write_text("secret")
+    (destination / ".upload-0123.part").write_text("secret")
+    (destination / "folder").mkdir()
+    os.mkfifo(destination / "pipe")
+    for path in (
+        f"{URL}/missing.txt",
+        f"{URL}/out.txt",
+        f"{URL}/.hidden",
+        f"{URL}/.upload-0123.part",
+        f"{URL}/folder",
+        f"{URL}/folder/",
+        f"{URL}/pipe",
+        f"{URL}/../secret.txt",
+        f"{URL}/%2e%2e/secret.txt",
+        f"{URL}/..%2fsecret.txt",
+        f"{URL}/%2fetc/passwd",
+        f"{URL}//etc/passwd",
+        f"{URL}/digits.txt/x",
+        f"{URL}/a%00b",
+        f"{URL}/a%5cb",
+        f"{URL}/%ff%fe",
+        f"{URL}/{'x' * 300}",
+        f"{URL}/{'x/' * 2500}x",
+        "/_uploads/cdn/digits.txt",
+        "/_uploads/nosuchset/digits.txt",
+    ):
+        status, _, body = await flavour.request(app, "GET", path)
+        # Werkzeug redirects a path with a double slash to the plain one.
+        assert status in ((308, 404) if path.removeprefix(URL).startswith(("//", "/%2f")) else (404,)), path
+        assert b"secret" not in body
+
+
+async def test_the_app_says_how_long_a_file_may_be_cached(flavour: Flavour, app: Any) -> None:
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = None
+    _, headers, _ = await flavour.request(app, "GET", f"{URL}/digits.txt")
+    assert headers["Cache-Control"] == "no-cache"
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 60
+    _, headers, _ = await flavour.request(app, "GET", f"{URL}/digits.txt")
+    assert headers["Cache-Control"] == "public, max-age=60"
