@@ -8,14 +8,16 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterable
 from threading import Lock
+from typing import Any
 
+from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import UploadNotAllowed
 from .names import StoredName, check_basename, check_stored, free_number, numbered
 from .rules import BaseUploadSet
 from .signals import upload_deleted, upload_rejected, upload_saved
-from .steps import Steps
+from .steps import Steps, settled
 from .storage import StagedFile
 from .storage.local import is_taken
 from .storage.stored import CHUNK
@@ -48,7 +50,7 @@ def deleting(uset: BaseUploadSet, filename: str) -> Steps[None]:
     stored = check_stored(filename)
     uset._storage.delete(stored)
     if upload_deleted.receivers:
-        yield uset._send(upload_deleted, upload_set=uset, name=stored)
+        yield from settled(uset._send(upload_deleted, upload_set=uset, name=stored))
 
 
 def listing(uset: BaseUploadSet, folder: str | None) -> list[str]:
@@ -73,9 +75,7 @@ def _save_together(uploads: list[_Upload]) -> Steps[None]:
                     if len(uploads) > 1:
                         error.add_note(f"It was file {position} of {len(uploads)}. None of them was saved.")
                     if isinstance(error, UploadNotAllowed) and upload_rejected.receivers:
-                        yield upload.uset._send(
-                            upload_rejected, upload_set=upload.uset, storage=upload.storage, error=error
-                        )
+                        yield from upload.announce(upload_rejected, error=error)
                     raise
     except BaseException:
         for upload in uploads:
@@ -84,11 +84,9 @@ def _save_together(uploads: list[_Upload]) -> Steps[None]:
     finally:
         for upload in uploads:
             upload.close()
-    if upload_saved.receivers:
-        for upload in uploads:
-            yield upload.uset._send(
-                upload_saved, upload_set=upload.uset, name=str(upload.target), storage=upload.storage
-            )
+    for upload in uploads:
+        if upload_saved.receivers:
+            yield from upload.announce(upload_saved, name=str(upload.target))
 
 
 class _Upload:
@@ -114,7 +112,7 @@ class _Upload:
 
     def choose_name(self) -> Steps[None]:
         """Decide whether it may be saved, and under which name."""
-        basename = yield self.uset.get_basename(self.uset._check_storage(self.storage))
+        basename = yield from settled(self.uset.get_basename(self.uset._check_storage(self.storage)))
         self.target = self.uset._choose_name(self.storage, basename, self._folder, self._name)
 
     def stage(self) -> Steps[None]:
@@ -150,7 +148,8 @@ class _Upload:
                 number = free_number(lambda n: self._store.is_taken(_namesake(first, n)), above=number)
                 self.target = _namesake(first, number)
                 continue
-            answer = yield self.uset.resolve_conflict(self._store.folder_path(first.folder), first.basename)
+            folder = self._store.folder_path(first.folder)
+            answer = yield from settled(self.uset.resolve_conflict(folder, first.basename))
             answer = check_basename(answer)
             attempts += 1
             if (attempts > 1 and answer == self.target.basename) or attempts > MAX_ATTEMPTS:
@@ -168,7 +167,7 @@ class _Upload:
             self._store.folder_path(self.target.folder)  # refuses a folder that leads out of the set
             if self._store.is_taken(self.target) and not self._overwrite:
                 return False
-            yield self.storage.save(self._store.path(str(self.target)))  # type: ignore[func-returns-value]
+            yield from settled(self.storage.save(self._store.path(str(self.target))))  # type: ignore[func-returns-value]
             return True
         try:
             self._store.publish(self._staged, self.target, overwrite=self._overwrite)
@@ -185,6 +184,10 @@ class _Upload:
         """Let go of what was staged; without a name, nothing is left of it."""
         if self._staged is not None:
             self._staged.close()
+
+    def announce(self, signal: NamedSignal, **values: Any) -> Steps[None]:
+        """Send a signal about it."""
+        yield from settled(self.uset._send(signal, upload_set=self.uset, storage=self.storage, **values))
 
     def explain(self, error: Exception) -> None:
         """Add to an operating system's error which file of which set it was about."""

@@ -14,6 +14,7 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
 from quart import current_app, has_app_context, url_for
 from quart.datastructures import FileStorage as QuartFileStorage
+from quart.utils import run_sync
 from werkzeug.datastructures import FileStorage
 
 from .config import ENDPOINT
@@ -123,8 +124,7 @@ class UploadSet(BaseUploadSet):
 
     async def _send(self, signal: NamedSignal, **values: Any) -> None:
         app = self._current_app() if has_app_context() else None
-        wrapper = app.ensure_async if app else lambda receiver: receiver
-        await signal.send_async(app, _sync_wrapper=wrapper, **values)
+        await signal.send_async(app, _sync_wrapper=app.ensure_async if app else run_sync, **values)
 
 
 class AsyncStoredFile:

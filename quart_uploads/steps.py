@@ -1,9 +1,9 @@
 """Blocking work that is written once and driven by both flavours.
 
 An operation is a generator. Between its yields it blocks as it likes. It yields ``None`` where other
-work may go on, and whatever a hook returned where a subclass of the async set may have made the hook
-a coroutine; it is sent the hook's result. The sync driver just runs it. The async driver runs each
-step in a worker thread, so that a whole small save costs one hop (100 to 150 microseconds).
+work may go on, and by :func:`settled` what a hook returned, if a subclass of the async set made that
+hook a coroutine. The sync driver just runs it. The async driver runs each step in a worker thread, so
+that a whole small save costs one hop (100 to 150 microseconds).
 """
 
 from __future__ import annotations
@@ -21,15 +21,27 @@ P = ParamSpec("P")
 Steps = Generator[Any, Any, T]
 
 
+def settled(value: Any) -> Steps[Any]:
+    """Return what a hook returned, once the driver has awaited it if it has to be."""
+    if isawaitable(value):
+        value = yield value
+    return value
+
+
 def drive(steps: Steps[T]) -> T:
-    """Run an operation to its end in this thread."""
-    answer = None
+    """Run an operation to its end in this thread.
+
+    :raises TypeError: a hook is a coroutine, which nobody here can await.
+    """
     while True:
         try:
-            answer = steps.send(answer)
+            awaited = next(steps)
         except StopIteration as stop:
             result: T = stop.value
             return result
+        if awaited is not None:
+            getattr(awaited, "close", lambda: None)()
+            steps.throw(TypeError(f"A hook of a blocking upload set must not be a coroutine, as {awaited!r} is"))
 
 
 async def drive_async(steps: Steps[T]) -> T:

@@ -54,7 +54,6 @@ class Flavour:
             async with uset.open(name) as file:
                 return await file.read()
 
-
         def read() -> bytes:
             with uset.open(name) as file:
                 data: bytes = file.read()
@@ -170,5 +169,3 @@ def descriptors() -> Iterator[Callable[[], int]]:
     before = count()
     yield count
     assert count() <= before
-
-

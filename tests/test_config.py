@@ -120,7 +120,7 @@ class Context:
     async def __aenter__(self) -> None:
         await self.context.__aenter__() if self.flavour.is_async else self.context.__enter__()
 
-    async def __aexit__(self, *exc_info: Any) -> None:
+    async def __aexit__(self, *exc_info: object) -> None:
         await self.context.__aexit__(*exc_info) if self.flavour.is_async else self.context.__exit__(*exc_info)
 
 

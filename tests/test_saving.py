@@ -12,10 +12,11 @@ from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pytest
-from conftest import Flavour, tree
+from conftest import FLAVOURS, Flavour, tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import quart_uploads.flask
 from quart_uploads import FileTooLarge, UploadNotAllowed
 from quart_uploads.storage import LocalStorage, StagedFile
 
@@ -235,18 +236,20 @@ async def test_the_longest_names_have_room_for_the_suffix(flavour: Flavour, phot
         assert path.suffix == ".jpg"
 
 
-
-
 NASTY = st.lists(
     st.one_of(
         st.text(max_size=8),
-        st.sampled_from(["..", "/", "\\", ".", "\0", "\u202e", "~", "%2e%2e", " ", "\n", "CON", ".upload-x.part", "写真"]),
+        st.sampled_from(
+            ["..", "/", "\\", ".", "\0", "\u202e", "~", "%2e%2e", " ", "\n", "CON", ".upload-x.part", "写真"]
+        ),
     ),
     max_size=8,
 ).map("".join)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=200)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=200
+)
 @given(sent=NASTY, folder=st.none() | NASTY, name=st.none() | NASTY)
 async def test_whatever_the_names_a_file_is_stored_inside_the_set_or_refused(
     flavour: Flavour, photos: Any, tmp_path: Path, sent: str, folder: str | None, name: str | None
@@ -416,6 +419,18 @@ async def test_a_plain_function_may_override_a_hook_of_the_async_set(flavour: Fl
     assert [await flavour.run(uset.save, flavour.upload()) for _ in range(2)] == ["fixed.jpg", "other.jpg"]
 
 
+async def test_a_coroutine_as_a_hook_of_the_blocking_set_is_an_error(destination: Path) -> None:
+    class Wrong(quart_uploads.flask.UploadSet):
+        async def get_basename(self, filename: str) -> str:
+            return filename
+
+    uset = Wrong("photos", quart_uploads.flask.IMAGES)
+    uset._config = quart_uploads.flask.UploadConfiguration(destination)
+    with pytest.raises(TypeError, match=r"must not be a coroutine.*Wrong\.get_basename"):
+        await asyncio.to_thread(uset.save, FLAVOURS["flask"].upload())
+    assert not destination.exists()
+
+
 async def test_an_override_that_clears_the_way_may_return_the_same_name(flavour: Flavour, destination: Path) -> None:
     def clear(self: Any, folder: str, basename: str) -> str:
         os.unlink(os.path.join(folder, basename))
@@ -467,7 +482,10 @@ async def test_save_all_saves_none_if_one_is_refused(
     flavour: Flavour, photos: Any, destination: Path, any_staging: None
 ) -> None:
     photos._config.max_size = 10
-    for bad, error in ((flavour.upload(filename="b.exe"), UploadNotAllowed), (flavour.upload(b"x" * 11, "b.jpg"), FileTooLarge)):
+    for bad, error in (
+        (flavour.upload(filename="b.exe"), UploadNotAllowed),
+        (flavour.upload(b"x" * 11, "b.jpg"), FileTooLarge),
+    ):
         with pytest.raises(error, match=r"'b\.") as caught:
             await flavour.run(photos.save_all, [flavour.upload(), bad, flavour.upload()])
         assert "file 2 of 3" in "".join(caught.value.__notes__)

@@ -67,19 +67,25 @@ class LocalStorage:
         directory = self.folder_path(target.folder)
         path = os.path.join(directory, target.basename)
         place = _replace if overwrite else StagedFile.publish
+
+        def move() -> None:
+            """Something is mounted below the root."""
+            staged.move_to(directory)
+            if self._fsync:
+                staged.sync()
+
+        remedies = {errno.ENOENT: lambda: _make_directory(directory), errno.EXDEV: move}
         if self._fsync:
             staged.sync()
-        try:
-            place(staged, path)
-        except FileNotFoundError:
-            _make_directory(directory)
-            place(staged, path)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            staged.move_to(directory)
-            self.publish(staged, target, overwrite=overwrite)
-            return
+        while True:
+            try:
+                place(staged, path)
+                break
+            except OSError as error:
+                remedy = remedies.pop(error.errno or 0, None)
+                if remedy is None:
+                    raise
+                remedy()
         if self._fsync:
             self._sync_directories(directory)
 

@@ -1,0 +1,69 @@
+"""The floors of the house: imports point down only."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import quart_uploads
+
+PACKAGE = Path(quart_uploads.__file__).parent
+FLOORS = [
+    {"exceptions", "extensions", "names", "media", "signals", "steps", "testing"},
+    {"storage"},
+    {"config"},
+    {"rules"},
+    {"operations", "delivery"},
+    {"sets"},
+    {"serving"},
+    {"app", "flask"},
+    {"__init__"},
+]
+FRAMEWORKS = {"quart": {"sets", "serving", "app"}, "flask": {"flask"}, "aiofiles": {"sets", "serving"}}
+
+
+def floor_of(module: str) -> int:
+    (floor,) = (number for number, modules in enumerate(FLOORS) if module in modules)
+    return floor
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports: ``.names`` for one of ours, ``quart`` for another's."""
+    found: set[str] = set()
+    depth = len(path.relative_to(PACKAGE).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add((node.module or "").partition(".")[0])
+        elif isinstance(node, ast.ImportFrom) and node.level == depth:
+            assert node.module, "from . import hides which floor is meant"
+            found.add("." + node.module.partition(".")[0])
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down(path: Path) -> None:
+    module = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    for imported in imports(path):
+        if imported.startswith("."):
+            below = imported.removeprefix(".")
+            same_package = below == module == "storage"
+            assert floor_of(below) < floor_of(module) or same_package, f"{module} imports {below}"
+        for framework, users in FRAMEWORKS.items():
+            assert imported != framework or module in users, f"{module} imports {framework}"
+
+
+def test_every_module_has_its_floor() -> None:
+    modules = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert modules == set().union(*FLOORS)
+
+
+def test_both_flavours_have_the_same_names() -> None:
+    import quart_uploads.flask
+
+    assert set(quart_uploads.flask.__all__) ^ set(quart_uploads.__all__) == {"AsyncStoredFile", "StoredFile"}
+    for name in dir(quart_uploads.UploadSet):
+        assert hasattr(quart_uploads.flask.UploadSet, name)

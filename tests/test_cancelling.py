@@ -1,0 +1,172 @@
+"""A cancelled save: the complete file or nothing, and no thread that goes on behind the caller's back."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FLAVOURS, tree
+
+import quart_uploads
+from quart_uploads.steps import drive_async, in_thread, settled
+
+quart = FLAVOURS["quart"]
+
+
+@pytest.fixture
+def photos(destination: Path) -> quart_uploads.UploadSet:
+    uset = quart_uploads.UploadSet("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    return uset
+
+
+class Gate(io.BytesIO):
+    """A stream whose reading thread waits until it is let through."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.reached = threading.Event()
+        self.open = threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.reached.set()
+        assert self.open.wait(10)
+        return super().read(size)
+
+
+async def test_a_cancelled_save_waits_for_its_thread(
+    photos: quart_uploads.UploadSet, destination: Path, descriptors: Any, any_staging: None
+) -> None:
+    stream = Gate(b"x" * (30 << 20))
+    task = asyncio.create_task(photos.save(quart.storage_class(stream, "photo.jpg")))
+    await asyncio.to_thread(stream.reached.wait, 10)
+    task.cancel()
+    task.cancel("twice, as a timeout within a cancelled task does")
+    done, _ = await asyncio.wait([task], timeout=0.05)
+    assert not done, "the thread still reads, so the save is not over"
+    stream.open.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tree(destination) == {}, "30 MiB take several steps, and it was cancelled in the first"
+    assert await photos.save(quart.upload()) == "photo.jpg"
+
+
+async def test_a_save_cancelled_in_a_hook_leaves_nothing(destination: Path, descriptors: Any) -> None:
+    waiting = asyncio.Event()
+
+    class Slow(quart_uploads.UploadSet):
+        async def resolve_conflict(self, target_folder: str, basename: str) -> str:
+            waiting.set()
+            await asyncio.sleep(60)
+            return "never.jpg"
+
+    uset = Slow("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    await uset.save(quart.upload(b"first"))
+    task = asyncio.create_task(uset.save(quart.upload(b"second")))
+    await waiting.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tree(destination) == {"photo.jpg": b"first"}
+
+
+async def test_a_save_cancelled_at_any_moment_leaves_all_or_nothing(
+    photos: quart_uploads.UploadSet, destination: Path, descriptors: Any, any_staging: None
+) -> None:
+    content = random.Random(1).randbytes(12 << 20)
+    complete = 0
+    await asyncio.to_thread(destination.mkdir)
+    for attempt in range(60):
+        task = asyncio.create_task(photos.save(quart.upload(content)))
+        await asyncio.sleep(0.0005 * attempt)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        complete += len(tree(destination))
+        for found in tree(destination).values():
+            assert found == content
+        for path in destination.iterdir():
+            path.unlink()
+    assert complete < 60
+
+
+async def test_save_all_cancelled_leaves_none(destination: Path, any_staging: None) -> None:
+    waiting = asyncio.Event()
+
+    class Slow(quart_uploads.UploadSet):
+        async def resolve_conflict(self, target_folder: str, basename: str) -> str:
+            waiting.set()
+            await asyncio.sleep(60)
+            return "never.jpg"
+
+    uset = Slow("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    # The first two are published by the time that the third, a namesake, waits for its name.
+    task = asyncio.create_task(uset.save_all([quart.upload(filename=name) for name in ("a.jpg", "b.jpg", "a.jpg")]))
+    await waiting.wait()
+    assert set(tree(destination)) >= {"a.jpg", "b.jpg"}
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tree(destination) == {}
+
+
+async def test_an_error_in_a_hook_is_the_error_of_the_save(destination: Path, descriptors: Any) -> None:
+    class Broken(quart_uploads.UploadSet):
+        async def resolve_conflict(self, target_folder: str, basename: str) -> str:
+            raise LookupError("no name")
+
+    uset = Broken("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    await uset.save(quart.upload(b"first"))
+    with pytest.raises(LookupError, match="no name"):
+        await uset.save(quart.upload(b"second"))
+    assert tree(destination) == {"photo.jpg": b"first"}
+
+
+async def test_steps_run_in_threads_and_hooks_on_the_loop() -> None:
+    loop_thread = threading.get_ident()
+    seen: list[bool] = []
+
+    async def hook(fail: bool) -> str:
+        seen.append(threading.get_ident() == loop_thread)
+        if fail:
+            raise KeyError
+        return "answer"
+
+    def steps() -> Any:
+        seen.append(threading.get_ident() == loop_thread)
+        assert (yield from settled(hook(fail=False))) == "answer"
+        yield
+        assert (yield from settled("plain")) == "plain"
+        try:
+            yield from settled(hook(fail=True))
+        except KeyError:
+            return "result"
+
+    assert await drive_async(steps()) == "result"
+    assert seen == [False, True, True]
+
+
+async def test_a_small_save_costs_one_hop(photos: quart_uploads.UploadSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    await photos.save(quart.upload())
+    hops: list[Any] = []
+    loop = asyncio.get_running_loop()
+    run_in_executor = loop.run_in_executor
+    monkeypatch.setattr(loop, "run_in_executor", lambda *args: hops.append(args) or run_in_executor(*args))
+    assert await photos.save(quart.upload(), "a/new/folder") == "a/new/folder/photo.jpg"
+    assert await photos.save(quart.upload()) == "photo_1.jpg"
+    assert len(hops) == 2
+
+
+async def test_a_call_in_a_thread_sees_the_context_of_its_caller() -> None:
+    app = quart.app()
+    async with app.app_context():
+        assert await in_thread(lambda: quart_uploads.sets.current_app.name) == "tests"

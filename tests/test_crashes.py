@@ -1,0 +1,206 @@
+"""kill -9, a full disk, other file systems."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FLAVOURS, STAGINGS, Flavour, tree
+
+import quart_uploads
+
+pytestmark = pytest.mark.slow
+
+MIB = 1 << 20
+
+
+def mount_tmpfs(path: Path, size: str, options: str = "rw") -> bool:
+    """Mount a small file system; tells whether this user may."""
+    path.mkdir(exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},{options}", "tmpfs", str(path)]
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def mount(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    mounted: list[Path] = []
+
+    def make(name: str, size: str = "4m", options: str = "rw") -> Path:
+        path = tmp_path / name
+        if not mount_tmpfs(path, size, options):
+            pytest.skip("needs the right to mount a file system")
+        mounted.append(path)
+        return path
+
+    yield make
+    for path in mounted:
+        subprocess.run(["umount", str(path)], check=True)
+
+
+WORKER = """
+import asyncio, sys
+sys.path.insert(0, {tests!r})
+import pytest
+from conftest import FLAVOURS, STAGINGS
+from test_races import configured
+import quart_uploads
+
+async def main(staging, destination, seed):
+    next(each for each in STAGINGS if each.__name__ == staging)(pytest.MonkeyPatch())
+    photos = configured(quart_uploads.UploadSet, destination)
+    print("ready", flush=True)
+    while True:
+        uploads = [FLAVOURS["quart"].upload(bytes([97 + seed]) * 2_000_000) for _ in range(6)]
+        await asyncio.gather(*(photos.save(upload, overwrite=n % 2 == 1) for n, upload in enumerate(uploads)))
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+"""
+
+
+@pytest.mark.parametrize("staging", STAGINGS, ids=lambda staging: staging.__name__)
+def test_kill_9_leaves_no_partial_file(destination: Path, staging: Callable[..., None]) -> None:
+    script = WORKER.format(tests=str(Path(__file__).parent))
+    chance = random.Random(staging.__name__)
+    found = 0
+    for seed in range(15):
+        worker = subprocess.Popen(
+            [sys.executable, "-c", script, staging.__name__, destination, str(seed)], stdout=subprocess.PIPE
+        )
+        assert worker.stdout is not None
+        assert worker.stdout.readline() == b"ready\n"
+        time.sleep(chance.random() * 0.1)
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+        worker.stdout.close()
+        for name, content in tree(destination).items():
+            if name.startswith("."):
+                assert name.startswith(".upload-")
+                if staging.__name__ == "stage_anonymously":
+                    assert len(content) == 2_000_000, "only an overwriting save needs a hidden name, for a whole file"
+            else:
+                assert len(content) == 2_000_000, name
+                assert content.count(content[:1]) == len(content), name
+                found += 1
+            (destination / name).unlink()
+    assert found, "it was killed too early to show anything"
+
+
+async def test_a_full_disk_is_an_error_and_the_next_save_works(
+    flavour: Flavour, mount: Callable[..., Path], any_staging: None, descriptors: Any
+) -> None:
+    disk = mount("disk", "4m")
+    photos = flavour.UploadSet("photos", flavour.IMAGES)
+    photos._config = flavour.UploadConfiguration(disk)
+    await flavour.run(photos.save, flavour.upload(b"a" * 2 * MIB, "a.jpg"))
+    uploads = [flavour.upload(b"b" * MIB, "b.jpg"), flavour.upload(b"c" * 3 * MIB, "c.jpg")]
+    for call in (lambda: flavour.run(photos.save, uploads[1]), lambda: flavour.run(photos.save_all, uploads)):
+        with pytest.raises(OSError, match=r"No space left on device: 'c\.jpg'") as caught:
+            await call()
+        assert caught.value.errno == errno.ENOSPC
+        assert set(tree(disk)) == {"a.jpg"}
+        assert os.statvfs(disk).f_bavail * os.statvfs(disk).f_bsize >= 1.9 * MIB, "the space is free again"
+    await flavour.run(photos.save, uploads[0])
+    assert tree(disk) == {"a.jpg": b"a" * 2 * MIB, "b.jpg": b"b" * MIB}
+
+
+async def test_a_size_limit_of_the_process_is_an_error_and_the_next_save_works(
+    flavour: Flavour, destination: Path, photos: Any, any_staging: None
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (MIB, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as caught:
+            await flavour.run(photos.save, flavour.upload(b"a" * (MIB + 1)))
+        assert caught.value.errno == errno.EFBIG
+        assert tree(destination) == {}
+        await flavour.run(photos.save, flavour.upload(b"b" * MIB))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert tree(destination) == {"photo.jpg": b"b" * MIB}
+
+
+async def test_a_read_only_destination_is_an_error(flavour: Flavour, mount: Callable[..., Path]) -> None:
+    photos = flavour.UploadSet("photos", flavour.IMAGES)
+    photos._config = flavour.UploadConfiguration(mount("disk", options="ro"))
+    for folder in (None, "a"):
+        with pytest.raises(OSError, match="Read-only") as caught:
+            await flavour.run(photos.save, flavour.upload(), folder)
+        assert caught.value.errno == errno.EROFS
+
+
+def test_a_destination_without_permission_is_an_error(tmp_path: Path) -> None:
+    """In a process of its own, which gives up being root."""
+    script = f"""
+import asyncio, os, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from conftest import FLAVOURS
+from test_races import configured
+import quart_uploads
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+photos = configured(quart_uploads.UploadSet, sys.argv[1])
+async def main():
+    for folder in (None, "a"):
+        try:
+            await photos.save(FLAVOURS["quart"].upload(), folder)
+        except PermissionError as error:
+            print(error)
+asyncio.run(main())
+"""
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    for parent in (tmp_path, *tmp_path.parents):
+        if parent.stat().st_uid == os.getuid() and parent != Path("/"):
+            parent.chmod(parent.stat().st_mode | 0o055)
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
+    result = subprocess.run(
+        [sys.executable, "-c", script, closed], capture_output=True, text=True, env=environment, check=False
+    )
+    assert result.stdout.count("Permission denied") == 2, result.stderr
+    assert tree(closed) == {}
+
+
+async def test_a_folder_on_another_file_system_gets_whole_files(
+    flavour: Flavour, photos: Any, destination: Path, mount: Callable[..., Path], any_staging: None, descriptors: Any
+) -> None:
+    destination.mkdir()
+    other = mount("uploads/other", "16m")
+    assert os.stat(other).st_dev != os.stat(destination).st_dev
+    content = os.urandom(3_000_001)
+    for expected in ("other/photo.jpg", "other/photo_1.jpg"):
+        assert await flavour.run(photos.save, flavour.upload(content), "other") == expected
+    await flavour.run(photos.save, flavour.upload(content[::-1]), "other", overwrite=True)
+    await flavour.run(photos.save_all, [flavour.upload(b"x")], "other/deeper")
+    assert tree(destination) == {
+        "other/deeper/photo.jpg": b"x",
+        "other/photo.jpg": content[::-1],
+        "other/photo_1.jpg": content,
+    }
+
+
+async def test_many_saves_leave_no_descriptor(destination: Path, descriptors: Any, any_staging: None) -> None:
+    photos = quart_uploads.UploadSet("photos", quart_uploads.IMAGES)
+    photos._config = quart_uploads.UploadConfiguration(destination)
+    quart = FLAVOURS["quart"]
+    for _ in range(3):
+        await asyncio.gather(*(photos.save(quart.upload()) for _ in range(100)))
+        refused = await asyncio.gather(
+            *(photos.save(quart.upload(filename="a.exe")) for _ in range(100)), return_exceptions=True
+        )
+        assert all(isinstance(error, quart_uploads.UploadNotAllowed) for error in refused)

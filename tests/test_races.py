@@ -1,0 +1,140 @@
+"""Many writers of one name."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import FLAVOURS, STAGINGS
+from werkzeug.datastructures import FileStorage
+
+import quart_uploads
+import quart_uploads.flask
+
+pytestmark = pytest.mark.slow
+
+SAVES = 1000
+SIZE = 10_000
+
+
+def content(number: int) -> bytes:
+    """What tells one upload from the others, in every part of it."""
+    return number.to_bytes(4, "big") * (SIZE // 4)
+
+
+def uploads() -> list[FileStorage]:
+    return [FileStorage(io.BytesIO(content(number)), "photo.jpg") for number in range(SAVES)]
+
+
+def check(destination: Path, names: list[str]) -> None:
+    """Every save has its own file, whole, and there is no other."""
+    assert len(names) == SAVES
+    assert set(names) == {path.name for path in destination.iterdir()}
+    assert set(names) == {"photo.jpg", *(f"photo_{number}.jpg" for number in range(1, SAVES))}
+    stored = {(destination / name).read_bytes() for name in names}
+    assert stored == {content(number) for number in range(SAVES)}
+
+
+def configured(uset_class: Any, destination: Path) -> Any:
+    uset = uset_class("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    return uset
+
+
+async def test_a_thousand_tasks_get_a_thousand_files(destination: Path, any_staging: None) -> None:
+    photos = configured(quart_uploads.UploadSet, destination)
+    check(destination, await asyncio.gather(*map(photos.save, uploads())))
+
+
+def test_a_thousand_saves_by_threads_get_a_thousand_files(destination: Path, any_staging: None) -> None:
+    photos = configured(quart_uploads.flask.UploadSet, destination)
+    with ThreadPoolExecutor(32) as pool:
+        names = pool.map(
+            lambda number: photos.save(FileStorage(io.BytesIO(content(number)), "photo.jpg")), range(SAVES)
+        )
+    check(destination, list(names))
+
+
+def test_a_thousand_saves_with_an_override_get_a_thousand_files(destination: Path) -> None:
+    class Counting(quart_uploads.flask.UploadSet):
+        """As people wrote it for Flask-Uploads: look for a free name, and race with everybody who does."""
+
+        def resolve_conflict(self, target_folder: str, basename: str) -> str:
+            number = 1
+            while os.path.exists(os.path.join(target_folder, f"photo_{number}.jpg")):
+                number += 1
+            return f"photo_{number}.jpg"
+
+    photos = configured(Counting, destination)
+    with ThreadPoolExecutor(8) as pool:
+        names = pool.map(
+            lambda number: photos.save(FileStorage(io.BytesIO(content(number)), "photo.jpg")), range(SAVES)
+        )
+    check(destination, list(names))
+
+
+WORKER = """
+import asyncio, sys
+sys.path.insert(0, {tests!r})
+import pytest
+from conftest import FLAVOURS, STAGINGS
+from test_races import configured, content
+import quart_uploads
+
+async def main(staging, destination, start, stop):
+    next(each for each in STAGINGS if each.__name__ == staging)(pytest.MonkeyPatch())
+    photos = configured(quart_uploads.UploadSet, destination)
+    uploads = [FLAVOURS["quart"].upload(content(number)) for number in range(start, stop)]
+    input()  # all start at once
+    print("\\n".join(await asyncio.gather(*map(photos.save, uploads))))
+
+asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])))
+"""
+
+
+@pytest.mark.parametrize("staging", STAGINGS, ids=lambda staging: staging.__name__)
+def test_a_thousand_saves_by_four_processes_get_a_thousand_files(
+    destination: Path, staging: Callable[..., None]
+) -> None:
+    quarter = SAVES // 4
+    script = WORKER.format(tests=str(Path(__file__).parent))
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, staging.__name__, destination, str(start), str(start + quarter)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for start in range(0, SAVES, quarter)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("\n")
+        worker.stdin.flush()
+    names = [name for worker in workers for name in worker.communicate(timeout=120)[0].split()]
+    assert [worker.returncode for worker in workers] == [0] * 4
+    check(destination, names)
+
+
+async def test_a_new_folder_can_be_made_by_many_at_once(destination: Path, any_staging: None) -> None:
+    photos = configured(quart_uploads.UploadSet, destination)
+    for attempt in range(20):
+        folder = f"{attempt}/a/b/c"
+        await asyncio.gather(*(photos.save(FLAVOURS["quart"].upload(), folder) for _ in range(20)))
+        assert len(await photos.list(folder)) == 20
+
+
+async def test_overwriting_at_once_leaves_one_whole_file(destination: Path, any_staging: None) -> None:
+    photos = configured(quart_uploads.UploadSet, destination)
+    await asyncio.gather(*(photos.save(upload, overwrite=True) for upload in uploads()[:200]))
+    assert await photos.list() == ["photo.jpg"]
+    assert os.listdir(destination) == ["photo.jpg"]
+    assert (destination / "photo.jpg").read_bytes() in {content(number) for number in range(200)}
