@@ -1,0 +1,238 @@
+"""The photolog, as its users' browsers talk to it: one behaviour of two apps."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import Flavour
+from pictures import png
+
+PHOTOLOG = Path(__file__).parents[1] / "docs/examples/photolog"
+MAX_SIZE = 20_000
+MAX_REQUEST = 100_000
+
+
+def load(filename: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    name = f"photolog_{Path(filename).stem}"
+    spec = importlib.util.spec_from_file_location(name, PHOTOLOG / filename)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, name, module)  # by its entry there, an app finds its templates
+    spec.loader.exec_module(module)
+    return module
+
+
+def multipart(files: tuple[tuple[str, bytes], ...]) -> tuple[dict[str, str], bytes]:
+    """The form with its files, as browsers write it."""
+    parts = [
+        f'--edge\r\nContent-Disposition: form-data; name="photos"; filename="{name}"\r\n'.encode()
+        + b"Content-Type: application/octet-stream\r\n\r\n"
+        + content
+        for name, content in files
+    ]
+    return {"Content-Type": "multipart/form-data; boundary=edge"}, b"\r\n".join([*parts, b"--edge--\r\n"])
+
+
+class Visitor:
+    def __init__(self, flavour: Flavour, app: Any) -> None:
+        self._flavour = flavour
+        self._app = app
+
+    async def get(self, url: str) -> tuple[int, bytes]:
+        status, _, body = await self._flavour.request(self._app, "GET", urlsplit(url).path)
+        return status, body
+
+    async def page(self) -> str:
+        status, body = await self.get("/")
+        assert status == 200
+        return body.decode()
+
+    async def submit(self, *files: tuple[str, bytes]) -> tuple[int, Any, str]:
+        """Send the plain form, as a browser without JavaScript does."""
+        headers, data = multipart(files)
+        headers["Accept"] = "text/html,application/xhtml+xml,*/*;q=0.8"
+        status, sent, body = await self._flavour.request(self._app, "POST", "/", data=data, headers=headers)
+        return status, sent, body.decode()
+
+    async def upload(self, *files: tuple[str, bytes]) -> tuple[int, Any]:
+        """Send files as the page's script does."""
+        headers, data = multipart(files)
+        headers["Accept"] = "application/json"
+        status, _, body = await self._flavour.request(self._app, "POST", "/", data=data, headers=headers)
+        return status, json.loads(body)
+
+    async def delete(self, url: str, accept: str = "application/json", method: str = "POST") -> int:
+        status, _, _ = await self._flavour.request(self._app, method, url, headers={"Accept": accept})
+        return status
+
+
+@pytest.fixture
+def visitor(flavour: Flavour, destination: Path, monkeypatch: pytest.MonkeyPatch) -> Visitor:
+    module = load("app.py" if flavour.is_async else "flask_app.py", monkeypatch)
+    config = {
+        "TESTING": True,
+        "UPLOADED_PHOTOS_DEST": destination,
+        "UPLOADED_PHOTOS_MAX_SIZE": MAX_SIZE,
+        "MAX_CONTENT_LENGTH": MAX_REQUEST,
+    }
+    return Visitor(flavour, module.create_app(config))
+
+
+async def test_shows_that_it_is_empty(visitor: Visitor) -> None:
+    page = await visitor.page()
+    assert "0 photos" in page
+    assert "No photos yet" in page
+
+
+async def test_saves_and_lists_several_photos(visitor: Visitor, destination: Path) -> None:
+    files = [("My Beach.PNG", png(colour=(10, 120, 200))), ("写真.png", png(colour=(200, 40, 40)))]
+    status, answer = await visitor.upload(*files)
+
+    assert status == 201
+    assert answer["refused"] == []
+    assert [photo["name"] for photo in answer["saved"]] == ["My_Beach.png", "写真.png"]
+    page = await visitor.page()
+    assert "2 photos" in page
+    for photo, (_, content) in zip(answer["saved"], files, strict=True):
+        assert photo["size"] == len(content)
+        assert await visitor.get(photo["url"]) == (200, content)
+        assert f'src="{photo["url"]}"' in page
+        assert f'action="{photo["delete_url"]}"' in page
+    assert len(list(destination.iterdir())) == 2
+
+
+async def test_lists_the_newest_first(visitor: Visitor, destination: Path) -> None:
+    await visitor.upload(("a.png", png()), ("b.png", png()), ("c.png", png()))
+    for age, name in enumerate(["b.png", "c.png", "a.png"]):
+        os.utime(destination / name, (1_700_000_000 - 60 * age,) * 2)
+    page = await visitor.page()
+    assert page.index("b.png") < page.index("c.png") < page.index("a.png")
+
+
+async def test_namesakes_are_both_kept(visitor: Visitor) -> None:
+    _, answer = await visitor.upload(("a.png", png()), ("a.png", png()))
+    assert [photo["name"] for photo in answer["saved"]] == ["a.png", "a_1.png"]
+
+
+async def test_tells_the_rule_that_refused_a_type(visitor: Visitor) -> None:
+    status, answer = await visitor.upload(("notes.txt", b"hello"))
+    assert status == 415
+    assert answer["saved"] == []
+    (message,) = answer["refused"]
+    assert message.startswith("photos: 'notes.txt' was not saved. File extension 'txt' is not allowed")
+
+
+async def test_a_refused_file_does_not_hold_up_the_others(visitor: Visitor) -> None:
+    status, answer = await visitor.upload(("setup.exe", b"MZ"), ("a.png", png()))
+    assert status == 415
+    assert [photo["name"] for photo in answer["saved"]] == ["a.png"]
+    assert len(answer["refused"]) == 1
+
+
+async def test_refuses_a_photo_that_is_too_large(visitor: Visitor, destination: Path) -> None:
+    status, answer = await visitor.upload(("large.png", bytes(MAX_SIZE + 1)))
+    assert status == 413
+    assert "20,000 bytes" in answer["refused"][0]
+    assert list(destination.iterdir()) == []
+
+
+async def test_refuses_a_request_that_is_too_large(visitor: Visitor, destination: Path) -> None:
+    status, answer = await visitor.upload(*[(f"{n}.png", bytes(MAX_SIZE)) for n in range(6)])
+    assert status == 413
+    assert "100,000 bytes" in answer["refused"][0]
+    assert not destination.exists()
+
+
+@pytest.mark.parametrize("filename", ["...", "", "\N{RIGHT-TO-LEFT OVERRIDE}"])
+async def test_a_name_of_which_nothing_is_left_is_no_server_error(visitor: Visitor, filename: str) -> None:
+    status, _, page = await visitor.submit((filename, png()))
+    assert status == 400
+    assert "0 photos" in page
+
+
+async def test_deletes_a_photo(visitor: Visitor, destination: Path) -> None:
+    _, answer = await visitor.upload(("a b%#?.png", png()), ("写真.png", png()))
+    for photo in answer["saved"]:
+        assert await visitor.delete(photo["delete_url"], method="GET") == 405
+        assert await visitor.delete(photo["delete_url"]) == 204
+        assert (await visitor.get(photo["url"]))[0] == 404
+        assert await visitor.delete(photo["delete_url"]) == 404
+    assert "0 photos" in await visitor.page()
+    assert list(destination.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["..%2Fa.png", "..%5Ca.png", "%00", ".hidden", "folder", "a" * 300])
+async def test_deletes_nothing_else(visitor: Visitor, destination: Path, name: str) -> None:
+    (destination / "folder").mkdir(parents=True)
+    (destination / ".hidden").touch()
+    (destination.parent / "a.png").touch()
+    assert await visitor.delete(f"/delete/{name}") == 404
+    assert (destination.parent / "a.png").exists()
+    assert (destination / ".hidden").exists()
+
+
+async def test_works_without_javascript(visitor: Visitor) -> None:
+    status, headers, _ = await visitor.submit(("a.png", png()), ("b.png", png()))
+    assert (status, headers["Location"]) == (303, "/")
+    assert "2 photos" in await visitor.page()
+
+    status, _, page = await visitor.submit(("c.png", png()), ("notes.txt", b"hello"))
+    assert status == 415
+    assert "&#39;notes.txt&#39; was not saved" in page
+    assert "3 photos" in page
+
+    assert await visitor.delete("/delete/a.png", accept="text/html") == 303
+    assert "2 photos" in await visitor.page()
+
+
+async def test_names_are_escaped(visitor: Visitor, destination: Path) -> None:
+    destination.mkdir()
+    (destination / "<img src=x onerror=alert(1)>.png").write_bytes(png())  # saving it would have cleaned the name
+    page = await visitor.page()
+    assert "<img src=x" not in page
+    assert "&lt;img src=x onerror=alert(1)&gt;.png" in page
+
+    _, _, page = await visitor.submit(("<script>alert(1)</script>.<b>", b""))
+    assert "<script>alert" not in page
+    assert "<b>" not in page
+
+
+async def test_needs_nothing_from_elsewhere(visitor: Visitor) -> None:
+    page = await visitor.page()
+    assert "//" not in page
+    for asset in ("style.css", "photolog.js", "icon.svg"):
+        assert f"/static/{asset}" in page
+        status, content = await visitor.get(f"/static/{asset}")
+        assert status == 200
+        assert b"http" not in content.replace(b'xmlns="http://www.w3.org/2000/svg"', b"")
+
+
+def test_keeps_photos_in_the_instance_folder(flavour: Flavour, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = load("app.py" if flavour.is_async else "flask_app.py", monkeypatch).create_app()
+    assert Path(app.upload_set_config["photos"].destination) == PHOTOLOG / "instance/photos"
+    assert app.upload_set_config["photos"].max_size >= 20_000_000
+
+
+def test_the_apps_differ_by_their_framework_alone() -> None:
+    expected = (PHOTOLOG / "app.py").read_text()
+    for quart, flask in [
+        ("quart --app app run", "flask --app flask_app run"),
+        ("Photolog:", "Photolog on Flask:"),
+        ("from quart_uploads import", "from quart_uploads.flask import"),
+        ("from quart", "from flask"),
+        ("from flask_uploads", "from quart_uploads"),
+        ("QUART_", "FLASK_"),
+        ("Quart", "Flask"),
+        ("async def", "def"),
+        ("await ", ""),
+    ]:
+        expected = expected.replace(quart, flask)
+    assert (PHOTOLOG / "flask_app.py").read_text() == expected
