@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import datetime
 from typing import Any
 
 from werkzeug.datastructures import Headers
@@ -133,7 +133,12 @@ def _is_not_modified(info: FileInfo, request_headers: Headers) -> bool:
     if if_none_match is not None:
         return parse_etags(if_none_match).contains_weak(info.etag)
     since = parse_date(request_headers.get("If-Modified-Since"))
-    return since is not None and info.modified <= since.astimezone(UTC)
+    return since is not None and _whole_second(info.modified) <= since
+
+
+def _whole_second(moment: datetime) -> datetime:
+    """What is left of a moment in an HTTP date."""
+    return moment.replace(microsecond=0)
 
 
 def _if_range_holds(info: FileInfo, value: str | None) -> bool:
@@ -141,6 +146,6 @@ def _if_range_holds(info: FileInfo, value: str | None) -> bool:
         return True
     condition: Any = parse_if_range_header(value)
     if condition.date is not None:
-        return bool(condition.date == info.modified)
+        return bool(condition.date == _whole_second(info.modified))
     # Only a strong tag may join two answers to one file (section 13.1.5).
     return not value.startswith("W/") and condition.etag == info.etag

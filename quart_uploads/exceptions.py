@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException
+
+
+class InvalidName(BadRequest, ValueError):
+    """A file or folder name that cannot be used: nothing is left of it, or it leads out of the set.
+
+    Such names come from clients, so that one that is not caught answers the request with 400 (Bad Request).
+    """
+
+    def __str__(self) -> str:
+        return self.description or ""
 
 
 class UploadNotAllowed(HTTPException):

@@ -22,7 +22,7 @@ from .config import (
     configure,
 )
 from .delivery import Delivery, chunk_sizes, find_delivery
-from .exceptions import FileTooLarge, UploadNotAllowed
+from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
 from .extensions import (
     ALL,
     ARCHIVES,
@@ -64,6 +64,7 @@ __all__ = [
     "AllExcept",
     "FileInfo",
     "FileTooLarge",
+    "InvalidName",
     "StoredFile",
     "TestingFileStorage",
     "UploadConfiguration",

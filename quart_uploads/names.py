@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 from werkzeug.utils import secure_filename
 
+from .exceptions import InvalidName
+
 #: The longest file name that ext4, XFS, btrfs, NTFS and APFS all take, in bytes of UTF-8.
 MAX_BYTES = 255
 #: Kept free for the suffix that tells namesakes apart, ours or that of an overridden hook.
@@ -63,12 +65,12 @@ def _kept(character: str) -> bool:
 def clean_folder(folder: str) -> str:
     """Return a folder's path with every segment cleaned, nested as it was.
 
-    :raises ValueError: nothing is left of a folder that was given.
+    :raises InvalidName: nothing is left of a folder that was given.
     """
     segments = [clean_filename(segment) for segment in folder.split("/")]
     cleaned = "/".join(segment for segment in segments if segment)
     if folder and not cleaned:
-        raise ValueError(f"Invalid folder after sanitization: nothing is left of {folder!r}")
+        raise InvalidName(f"Invalid folder after sanitization: nothing is left of {folder!r}")
     return cleaned
 
 
@@ -77,15 +79,15 @@ def check_basename(basename: str) -> str:
 
     Hooks may return names that :func:`clean_filename` would change, so they are not cleaned again.
 
-    :raises ValueError: it is empty, hidden, no basename, or holds characters that never belong in one.
+    :raises InvalidName: it is empty, hidden, no basename, or holds characters that never belong in one.
     """
     basename = cut(basename)
     if not basename.strip("._ "):
-        raise ValueError(f"Invalid filename after sanitization: nothing is left of {basename!r}")
+        raise InvalidName(f"Invalid filename after sanitization: nothing is left of {basename!r}")
     if "/" in basename or "\\" in basename:
-        raise ValueError(f"Security: Path traversal attempt detected in the file name {basename!r}")
+        raise InvalidName(f"Security: Path traversal attempt detected in the file name {basename!r}")
     if basename.startswith(".") or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in basename):
-        raise ValueError(
+        raise InvalidName(
             f"Invalid filename after sanitization: {basename!r} starts with a dot or holds control characters"
         )
     return basename
@@ -94,14 +96,14 @@ def check_basename(basename: str) -> str:
 def check_stored(filename: str, folder: str | None = None) -> str:
     """Return the stored name that a caller means, in its plain form.
 
-    :raises ValueError: it is empty, or points outside the set.
+    :raises InvalidName: it is empty, or points outside the set.
     """
     whole = posixpath.join(folder, filename) if folder else filename
     segments = [segment for segment in whole.split("/") if segment not in ("", ".")]
     if whole.startswith("/") or filename.startswith("/") or ".." in segments or "\\" in whole:
-        raise ValueError(f"Security: Path traversal attempt detected in {whole!r}")
+        raise InvalidName(f"Security: Path traversal attempt detected in {whole!r}")
     if not segments or filename.endswith("/") or any(unicodedata.category(c) in ("Cc", "Cs") for c in whole):
-        raise ValueError(f"{whole!r} does not name a file")
+        raise InvalidName(f"{whole!r} does not name a file")
     return "/".join(segments)
 
 

@@ -13,7 +13,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.routing import BuildError
 
 from .config import Path, UploadConfiguration, addslash, configurations_of
-from .exceptions import FileTooLarge, UploadNotAllowed
+from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
 from .extensions import DEFAULTS, extension, holds, lowercase_ext, split_extensions
 from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
 from .storage import LocalStorage
@@ -96,7 +96,7 @@ class BaseUploadSet(ABC):
 
         :param filename: the name, as :meth:`save` returned it.
         :param folder: the folder, if it is not in the name.
-        :raises ValueError: the name points outside the set.
+        :raises InvalidName: the name points outside the set.
         """
         return self._storage.path(check_stored(filename, folder))
 
@@ -104,7 +104,7 @@ class BaseUploadSet(ABC):
         """Return the URL of a stored file, which need not exist.
 
         :param filename: the name, as :meth:`save` returned it.
-        :raises ValueError: the name points outside the set.
+        :raises InvalidName: the name points outside the set.
         :raises RuntimeError: neither has the set a URL, nor may or can the app serve it.
         """
         stored = check_stored(filename)
@@ -158,7 +158,7 @@ class BaseUploadSet(ABC):
         if not isinstance(storage, FileStorage):
             raise TypeError(f"storage must be a werkzeug.FileStorage, not {type(storage).__name__}")
         if not storage.filename:
-            raise ValueError("Filename must not be empty!")
+            raise InvalidName("Filename must not be empty!")
         return storage.filename
 
     def _choose_name(self, storage: FileStorage, basename: str, folder: str | None, name: str | None) -> StoredName:
@@ -166,6 +166,8 @@ class BaseUploadSet(ABC):
 
         :param basename: what :meth:`get_basename` made of its name.
         """
+        if not basename:
+            raise InvalidName(f"Invalid filename after sanitization: nothing is left of {storage.filename!r}")
         basename = check_basename(basename)
         self._check_allowed(storage, basename)
         if folder is None and name is not None and "/" in name:
@@ -223,7 +225,7 @@ def _renamed(basename: str, name: str | None) -> str:
         return basename
     cleaned = clean_filename(name)
     if not cleaned:
-        raise ValueError(f"Invalid filename after sanitization: nothing is left of {name!r}")
+        raise InvalidName(f"Invalid filename after sanitization: nothing is left of {name!r}")
     if name.rstrip().endswith("."):
         ext = extension(basename)
         cleaned = f"{cleaned}.{ext}" if ext else cleaned

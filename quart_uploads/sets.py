@@ -45,7 +45,7 @@ class UploadSet(BaseUploadSet):
         :param overwrite: replace a file of this name in one step, where otherwise another name is found.
         :raises UploadNotAllowed: the set refuses the file; :exc:`FileTooLarge` if for its size.
         :raises TypeError: the storage is no ``FileStorage``.
-        :raises ValueError: there is no file name, nothing is left of it once it is cleaned, or a symbolic link
+        :raises InvalidName: there is no file name, nothing is left of it once it is cleaned, or a symbolic link
             takes the folder out of the set.
         :raises OSError: the file system failed. Nothing is left behind.
         """
@@ -75,7 +75,7 @@ class UploadSet(BaseUploadSet):
     async def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name.
 
-        :raises ValueError: the name points outside the set.
+        :raises InvalidName: the name points outside the set.
         """
         return await in_thread(self._storage.exists, check_stored(filename))
 
@@ -83,7 +83,7 @@ class UploadSet(BaseUploadSet):
         """Return the size, time, content type and ETag of a file.
 
         :raises FileNotFoundError: the set has no such file.
-        :raises ValueError: the name points outside the set.
+        :raises InvalidName: the name points outside the set.
         """
         return await in_thread(self._storage.stat, check_stored(filename))
 
@@ -91,7 +91,7 @@ class UploadSet(BaseUploadSet):
         """Open a file for reading: ``async with photos.open(name) as file``.
 
         :raises FileNotFoundError: on entering the context, the set has no such file.
-        :raises ValueError: the name points outside the set.
+        :raises InvalidName: the name points outside the set.
         """
         return AsyncStoredFile(self._storage, check_stored(filename))
 
@@ -99,14 +99,14 @@ class UploadSet(BaseUploadSet):
         """Delete a file. Its folder stays.
 
         :raises FileNotFoundError: the set has no such file.
-        :raises ValueError: the name points outside the set.
+        :raises InvalidName: the name points outside the set.
         """
         await drive_async(deleting(self, filename))
 
     async def list(self, folder: str | None = None) -> builtins.list[str]:
         """Return the names of all files, or of those in a folder and below it, in order.
 
-        :raises ValueError: the folder points outside the set.
+        :raises InvalidName: the folder points outside the set.
         """
         return await in_thread(listing, self, folder)
 

@@ -11,7 +11,8 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "names", "media", "signals", "steps", "testing"},
+    {"exceptions", "extensions"},
+    {"names", "media", "signals", "steps", "testing"},
     {"storage"},
     {"config"},
     {"rules"},

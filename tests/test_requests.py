@@ -58,6 +58,12 @@ async def test_a_refusal_that_no_view_catches_answers_415_or_413(flavour: Flavou
     assert "1,000 bytes of UPLOADED_PHOTOS_MAX_SIZE" in body
 
 
+async def test_a_name_that_no_view_could_use_answers_400(flavour: Flavour, app: Any) -> None:
+    status, body = await post(flavour, app, "...", 1)
+    assert status == 400
+    assert "nothing is left of &#39;...&#39;" in body
+
+
 async def test_an_error_handler_may_answer_a_refusal(flavour: Flavour, app: Any) -> None:
     app.register_error_handler(quart_uploads.UploadNotAllowed, lambda error: (f"no: {error.filename}", 422))
     assert await post(flavour, app, "a.exe", 1) == (422, "no: a.exe")

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from io import FileIO
 
+from ..exceptions import InvalidName
 from ..names import StoredName, is_hidden
 from .staging import StagedFile, part_path
 from .stored import FileInfo, StoredFile
@@ -36,13 +37,13 @@ class LocalStorage:
     def folder_path(self, folder: str) -> str:
         """Return the absolute path of a folder of the set; it need not exist.
 
-        :raises ValueError: a symbolic link takes it out of the set.
+        :raises InvalidName: a symbolic link takes it out of the set.
         """
         if not folder:
             return self.root
         path = self.path(folder)
         if not self._is_inside(path):
-            raise ValueError(f"Security: Path traversal attempt detected: folder {folder!r} leads out of {self.root}")
+            raise InvalidName(f"Security: Path traversal attempt detected: folder {folder!r} leads out of {self.root}")
         return path
 
     def stage(self) -> StagedFile:
@@ -61,7 +62,7 @@ class LocalStorage:
 
         :param overwrite: replace what has the name.
         :raises FileExistsError: the name is taken.
-        :raises ValueError: a symbolic link takes the folder out of the set.
+        :raises InvalidName: a symbolic link takes the folder out of the set.
         :raises OSError: the file system refused.
         """
         directory = self.folder_path(target.folder)

@@ -40,7 +40,7 @@ class FileInfo:
         return cls(
             name=name,
             size=stat.st_size,
-            modified=datetime.fromtimestamp(stat.st_mtime_ns // 1_000_000_000, UTC),
+            modified=datetime.fromtimestamp(stat.st_mtime, UTC),
             content_type=content_type(name),
             etag=f"{stat.st_mtime_ns:x}-{stat.st_size:x}-{stat.st_ino:x}",
         )
