@@ -8,7 +8,8 @@ from quart import Quart
 from quart.wrappers.request import Body, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from .config import configure
+from .config import configure, streams
+from .request import install_streaming
 from .serving import blueprint
 from .sets import UploadSet
 
@@ -25,6 +26,8 @@ def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) 
     :raises ValueError: a config value makes no sense.
     """
     configure(app, (upload_sets,) if isinstance(upload_sets, UploadSet) else upload_sets, blueprint)
+    if streams(app):
+        install_streaming(app)
 
 
 def patch_request_class(app: Quart, size: int | None = 16 * 1024 * 1024) -> None:

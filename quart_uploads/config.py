@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Protocol
 
 from .extensions import split_extensions
+from .storage import LocalStorage
 from .storage.local import absolute
 
 BLUEPRINT = "_uploads"
@@ -129,6 +130,23 @@ def configure(app: App, upload_sets: Iterable[ConfigurableSet], blueprint: Any) 
     )
     if served and BLUEPRINT not in app.blueprints:
         app.register_blueprint(blueprint)
+
+
+def streams(app: Any) -> bool:
+    """Tell whether an app wants its uploads to be staged while they arrive."""
+    return _flag(app.config.get("UPLOADS_STREAMING", True))
+
+
+def staging_storage(app: Any) -> LocalStorage:
+    """Return where the uploads of an app are staged."""
+    configurations = (configurations_of(app) or {}).values()
+    directory = app.config.get("UPLOADS_STAGING_DIR") or next(iter(configurations)).destination
+    return LocalStorage(os.fspath(directory))
+
+
+def min_rate(app: Any) -> float | None:
+    """Return the bytes per second that a client has to send on average."""
+    return float(app.config.get("UPLOADS_MIN_RATE") or 0) or None
 
 
 def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:

@@ -15,6 +15,13 @@ class InvalidName(BadRequest, ValueError):
         return self.description or ""
 
 
+class InsufficientStorage(HTTPException):
+    """There is no space to receive an upload. Answers 507 (RFC 4918, section 11.5)."""
+
+    code = 507
+    description = "There is no space left to receive this upload."
+
+
 class UploadNotAllowed(HTTPException):
     """An upload set refused a file.
 

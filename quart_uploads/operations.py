@@ -15,16 +15,17 @@ from werkzeug.datastructures import FileStorage
 
 from .exceptions import UploadNotAllowed
 from .names import StoredName, check_basename, check_stored, free_number, numbered
+from .parts import BasePart
+from .received import BaseReceivedFile
 from .rules import BaseUploadSet
 from .signals import upload_deleted, upload_rejected, upload_saved
 from .steps import Steps, settled
 from .storage import StagedFile
 from .storage.local import is_taken
+from .storage.spool import PIECE
 from .storage.stored import CHUNK
 from .testing import BaseTestingFileStorage
 
-#: Bytes that one step copies: a long copy lets others have the worker thread in between.
-PIECE = 8 * CHUNK
 #: Names that an overridden ``resolve_conflict`` may offer in vain before it is taken to be broken.
 MAX_ATTEMPTS = 1000
 
@@ -119,6 +120,18 @@ class _Upload:
         """Copy the whole of it, wherever its stream stands."""
         if isinstance(self.storage, BaseTestingFileStorage):
             return
+        if isinstance(self.storage, BaseReceivedFile):
+            self.uset._check_size(self.storage.filename or "", self.storage.spool.size)
+            self._staged = yield from self.storage.spool.claiming(self._store)
+        elif isinstance(self.storage, BasePart):
+            self._staged = self._store.stage()
+            while batch := (yield from settled(self.storage.receive_batch())):
+                self._staged.write_all(batch)
+                self.uset._check_size(self.storage.filename or "", self._staged.size)
+        else:
+            yield from self._copy()
+
+    def _copy(self) -> Steps[None]:
         self._staged = staged = self._store.stage()
         stream = self.storage.stream
         # Two saves of one upload at a time would take turns in moving one stream.
@@ -182,7 +195,9 @@ class _Upload:
 
     def close(self) -> None:
         """Let go of what was staged; without a name, nothing is left of it."""
-        if self._staged is not None:
+        if self._staged is None:
+            return
+        if not (isinstance(self.storage, BaseReceivedFile) and self.storage.spool.owns(self._staged)):
             self._staged.close()
 
     def announce(self, signal: NamedSignal, **values: Any) -> Steps[None]:

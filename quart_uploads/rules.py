@@ -16,6 +16,7 @@ from .config import Path, UploadConfiguration, addslash, configurations_of
 from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
 from .extensions import DEFAULTS, extension, holds, lowercase_ext, split_extensions
 from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
+from .parts import BasePart
 from .storage import LocalStorage
 
 
@@ -155,7 +156,7 @@ class BaseUploadSet(ABC):
 
     def _check_storage(self, storage: object) -> str:
         """Return the name that the client sent."""
-        if not isinstance(storage, FileStorage):
+        if not isinstance(storage, FileStorage | BasePart):
             raise TypeError(f"storage must be a werkzeug.FileStorage, not {type(storage).__name__}")
         if not storage.filename:
             raise InvalidName("Filename must not be empty!")

@@ -20,6 +20,7 @@ from werkzeug.datastructures import FileStorage
 from .config import ENDPOINT
 from .names import check_stored
 from .operations import deleting, free_basename, listing, saving, saving_all
+from .reader import FormReader, Part, ProgressHook
 from .rules import BaseUploadSet
 from .steps import completed, drive_async, in_thread
 from .storage import FileInfo, LocalStorage, StoredFile
@@ -31,7 +32,12 @@ class UploadSet(BaseUploadSet):
     __doc__ = BaseUploadSet.__doc__
 
     async def save(
-        self, storage: FileStorage, folder: str | None = None, name: str | None = None, *, overwrite: bool = False
+        self,
+        storage: FileStorage | Part,
+        folder: str | None = None,
+        name: str | None = None,
+        *,
+        overwrite: bool = False,
     ) -> str:
         """Save an upload and return its name in the set, with its folder.
 
@@ -50,6 +56,20 @@ class UploadSet(BaseUploadSet):
         :raises OSError: the file system failed. Nothing is left behind.
         """
         return await drive_async(saving(self, storage, folder, name, overwrite))
+
+    def receive(self, request: Any, on_progress: ProgressHook | None = None) -> FormReader:
+        """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.
+
+        A part can be given to :meth:`save`, which refuses it by its name before a byte of it is stored. A part that
+        is neither saved nor read is passed over. What was read so is not in ``request.files`` and ``request.form``.
+
+        :param request: the request, of which nothing was read yet.
+        :param on_progress: is told the part, the bytes of the body that have arrived, and those that the client
+            announced, or ``None``; may be a coroutine function.
+        :raises BadRequest: while reading, the form is broken or ends too early.
+        :raises RequestEntityTooLarge: while reading, it is larger than its limits.
+        """
+        return FormReader(request, on_progress)
 
     async def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
         """Save several uploads, all or none, and return their names in the set.

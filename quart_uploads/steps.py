@@ -68,6 +68,24 @@ async def drive_async(steps: Steps[T]) -> T:
                 resume, value = steps.throw, error
 
 
+async def drive_inline(steps: Steps[T]) -> T:
+    """Run an operation that does not block by itself on the event loop."""
+    resume: Callable[[Any], Any] = steps.send
+    value: Any = None
+    while True:
+        try:
+            value = resume(value)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        resume = steps.send
+        if isawaitable(value):
+            try:
+                value = await value
+            except BaseException as error:  # the operation has to clean up whatever it was
+                resume, value = steps.throw, error
+
+
 def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
     # A future cannot carry StopIteration.
     try:

@@ -1,7 +1,8 @@
 """Where uploads are kept: staged first, then published under a name that nobody else has."""
 
 from .local import LocalStorage
+from .spool import Spool
 from .staging import StagedFile
 from .stored import FileInfo, StoredFile
 
-__all__ = ["FileInfo", "LocalStorage", "StagedFile", "StoredFile"]
+__all__ = ["FileInfo", "LocalStorage", "Spool", "StagedFile", "StoredFile"]

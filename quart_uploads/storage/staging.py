@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
 from io import FileIO
 from types import TracebackType
 from typing import Self
@@ -26,7 +27,11 @@ _NO_TMPFILE = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.ENOENT, errno.EIN
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
 
 _MODE = 0o666  # less the umask, as for any file that a program makes
-_FLAGS = os.O_RDWR | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
+_FLAGS = os.O_RDWR | _CLOEXEC | getattr(os, "O_BINARY", 0)
+
+
+_IOV_MAX = 1024  # what Linux takes in one writev(2)
 
 
 def part_path(directory: str) -> str:
@@ -61,6 +66,35 @@ class StagedFile:
             written = self._file.write(view)
             self.size += written
             view = view[written:]
+
+    def write_all(self, pieces: list[bytes]) -> None:
+        """Append many pieces, in as few calls as the system allows."""
+        for start in range(0, len(pieces), _IOV_MAX):
+            some = pieces[start : start + _IOV_MAX]
+            total = sum(map(len, some))
+            written = os.writev(self._file.fileno(), some)
+            self.size += written
+            if written < total:
+                # A disk that is almost full takes a part, and the rest with the error that tells why.
+                self.write(b"".join(some)[written:])
+
+    def copy_to(self, other: StagedFile, piece: int) -> Iterator[None]:
+        """Append the content to another staged file, and yield after every so many bytes."""
+        descriptor, offset = self._file.fileno(), 0
+        while chunk := os.pread(descriptor, CHUNK, offset):
+            other.write(chunk)
+            offset += len(chunk)
+            if offset % piece == 0:
+                yield
+
+    def reopen(self) -> int:
+        """Return a descriptor for reading from the start, with a position of its own."""
+        descriptor = self._file.fileno()
+        if os.path.exists("/proc/self/fd"):
+            return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | _CLOEXEC)
+        copy = os.dup(descriptor)
+        os.lseek(copy, 0, os.SEEK_SET)
+        return copy
 
     def sync(self) -> None:
         """Return when the content is on the disk."""

@@ -1,0 +1,173 @@
+"""The body of a Quart request, received no faster than it is read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from quart.wrappers.request import Body
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
+
+try:
+    from quart.wrappers import ClientDisconnectedError  # Quart 0.23
+except ImportError:
+    ClientDisconnectedError = ClientDisconnected
+
+#: Bytes of one request that may wait to be read before no more are received. Enough to go on receiving
+#: while a batch is written; servers keep up to about as much again.
+HIGH_WATER = 1 << 20
+#: Seconds of waiting for a client before its rate is looked at.
+GRACE = 5.0
+
+
+class UploadBody(Body):
+    """Counts every byte, waits for its reader, and gives up on clients that are silent or too slow."""
+
+    def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
+        super().__init__(expected_content_length, max_content_length)
+        #: Bytes that the whole body may have; ``None`` for no limit.
+        self.limit = max_content_length
+        #: Seconds between two chunks that a client may be silent; ``None`` for no limit.
+        self.silence: float | None = None
+        #: Bytes per second that a client has to send on average, while it is waited for.
+        self.min_rate: float | None = None
+        #: Bytes that have arrived.
+        self.received = 0
+        self._expected = expected_content_length
+        self._chunks: deque[bytes] = deque()
+        self._size = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._finished = False
+        self._abandoned = False
+        self._failure: Exception | None = None
+        self._whole: bytes | None = None
+        self._waited = 0.0
+
+    # What the connection calls.
+
+    async def put(self, data: bytes) -> None:
+        """Take bytes from the server, and return when there is room for more."""
+        self.append(data)
+        while self._size > HIGH_WATER and not self._abandoned:
+            self._room.clear()
+            await self._room.wait()
+
+    def append(self, data: bytes) -> None:
+        """Take bytes without waiting."""
+        if not data or self._abandoned or self._failure is not None:
+            return
+        self.received += len(data)
+        if self.limit is not None and self.received > self.limit:
+            self.abandon()
+        else:
+            self._chunks.append(data)
+            self._size += len(data)
+        self._changed.set()
+
+    def set_complete(self) -> None:
+        """The last byte has arrived."""
+        self._finished = True
+        self._changed.set()
+
+    def disconnect(self) -> None:
+        """The client is gone."""
+        if not self._finished and self._failure is None:
+            self._failure = ClientDisconnectedError()
+        self._changed.set()
+
+    def abandon(self) -> None:
+        """Nobody will read the rest: let it arrive and drop it."""
+        self._abandoned = True
+        self._chunks.clear()
+        self._size = 0
+        self._room.set()
+
+    def set_result(self, data: bytes) -> None:
+        """Be a whole body, for tests."""
+        self.append(data)
+        self.set_complete()
+
+    def clear(self) -> None:
+        """Forget what was read."""
+        self._whole = b""
+
+    # What readers call.
+
+    async def get(self, pause: float | None = None) -> bytes | None:
+        """Return the next bytes, or ``b""`` at the end.
+
+        :param pause: seconds of silence after which to return ``None`` and let the caller do something else.
+        :raises RequestEntityTooLarge: there are more bytes than the limit.
+        :raises RequestTimeout: the client is silent for too long, or too slow.
+        """
+        while True:
+            self._check_limit()
+            if self._chunks:
+                data = self._chunks.popleft()
+                self._size -= len(data)
+                self._room.set()
+                return data
+            if self._finished:
+                return b""
+            if self._failure is not None:
+                raise self._failure
+            self._changed.clear()
+            if not await self._wait(pause) and pause is not None:
+                return None
+
+    def __aiter__(self) -> UploadBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._whole:
+            # It was awaited before; whoever reads it now gets it again, once.
+            data, self._whole = self._whole, b""
+            return data
+        data = await self.get() or b""
+        if not data:
+            raise StopAsyncIteration
+        return data
+
+    def __await__(self) -> Generator[Any, None, bytes]:
+        return self._collect().__await__()
+
+    async def _collect(self) -> bytes:
+        if self._whole is None:
+            pieces = []
+            while data := await self.get():
+                pieces.append(data)
+            self._whole = b"".join(pieces)
+        return self._whole
+
+    def _check_limit(self) -> None:
+        if self.limit is not None and max(self.received, self._expected or 0) > self.limit:
+            raise RequestEntityTooLarge(f"The body of the request is larger than {self.limit:,} bytes.")
+
+    async def _wait(self, pause: float | None) -> bool:
+        """Wait for a change; tells whether one came before the pause."""
+        loop = asyncio.get_running_loop()
+        patience = self._patience()
+        limits = [seconds for seconds in (pause, patience) if seconds is not None]
+        start = loop.time()
+        try:
+            async with asyncio.timeout(min(limits) if limits else None):
+                await self._changed.wait()
+        except TimeoutError:
+            if patience is not None and loop.time() - start >= patience:
+                raise RequestTimeout("The client sent nothing for too long, or too little.") from None
+            return False
+        finally:
+            self._waited += loop.time() - start
+        return True
+
+    def _patience(self) -> float | None:
+        """Seconds that may pass until the client must have sent something."""
+        limits = []
+        if self.silence is not None:
+            limits.append(self.silence)
+        if self.min_rate:
+            limits.append(max(GRACE, self.received / self.min_rate) - self._waited)
+        return max(min(limits), 0.0) if limits else None

@@ -1,0 +1,103 @@
+"""Multipart forms (RFC 7578), parsed as they arrive. Knows no I/O and no framework."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from werkzeug.datastructures import Headers
+from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.http import parse_options_header
+
+#: The event that ends a part.
+PART_END: Final = None
+
+_CHARSETS = frozenset({"ascii", "us-ascii", "utf-8", "iso-8859-1"})
+
+
+@dataclass(frozen=True)
+class FormLimits:
+    """What a form may have; ``None`` for no limit.
+
+    :param memory: bytes of one field that is not a file (``MAX_FORM_MEMORY_SIZE``).
+    :param parts: fields and files (``MAX_FORM_PARTS``).
+    """
+
+    memory: int | None = None
+    parts: int | None = None
+
+
+@dataclass(frozen=True)
+class PartHead:
+    """What a form says of one part before its content.
+
+    :param name: the field.
+    :param filename: the name that the client gave the file; ``None`` if the part is no file.
+    :param content_type: the media type, with its parameters; ``""`` if none is given.
+    :param headers: all headers of the part.
+    """
+
+    name: str
+    filename: str | None
+    content_type: str
+    headers: Headers = field(repr=False)
+
+    @property
+    def charset(self) -> str:
+        """The charset of a text, by the list that Werkzeug takes as safe."""
+        charset = parse_options_header(self.content_type)[1].get("charset", "").lower()
+        return charset if charset in _CHARSETS else "utf-8"
+
+
+Event = PartHead | bytes | None
+
+
+class FormDecoder:
+    """Turns the bytes of a form into events: a head, some bytes, and the end of the part.
+
+    :param content_type: the Content-Type of the request.
+    :param limits: what the form may have.
+    :raises BadRequest: the content type has no boundary, or none that is valid.
+    """
+
+    def __init__(self, content_type: str, limits: FormLimits) -> None:
+        boundary = parse_options_header(content_type)[1].get("boundary", "")
+        if not boundary:
+            raise BadRequest("The multipart form has no boundary in its Content-Type.")
+        self._limits = limits
+        self._events: Iterator[Any] = iter(())
+        with _translated():
+            self._parser = PushMultipartParser(
+                boundary.encode("utf-8", "surrogateescape"),
+                max_segment_count=float("inf") if limits.parts is None else limits.parts,
+            )
+
+    def feed(self, data: bytes) -> Iterator[Event]:
+        """Yield the events that are in the next bytes of the body, or with ``b""`` in its end.
+
+        All of them must be taken before more bytes are fed.
+
+        :raises BadRequest: this is no whole multipart form.
+        :raises RequestEntityTooLarge: it has too many parts.
+        """
+        with _translated():
+            for event in self._parser.parse(data):
+                yield self._head(event) if isinstance(event, MultipartSegment) else event
+
+    def _head(self, segment: MultipartSegment) -> PartHead:
+        headers = Headers(segment.headerlist)
+        return PartHead(segment.name or "", segment.filename, headers.get("Content-Type", ""), headers)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """The errors of the parser as answers to the client."""
+    try:
+        yield
+    except ParserLimitReached as error:
+        raise RequestEntityTooLarge(f"The multipart form is too large: {error}.") from error
+    except MultipartError as error:
+        raise BadRequest(f"The multipart form is broken or ends too early: {error}.") from error

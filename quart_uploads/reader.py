@@ -1,0 +1,102 @@
+"""The parts of a form as they arrive at a Quart app, and the files that it gives to views."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from inspect import isawaitable
+from os import PathLike
+from typing import Any
+
+from quart.datastructures import FileStorage as QuartFileStorage
+
+from .forms import FormLimits
+from .parts import BasePart
+from .reading import Reading
+from .received import BaseReceivedFile
+from .steps import drive_inline, in_thread
+
+#: Seconds of silence after which what has arrived of a file is written, for the memory that it takes.
+PAUSE = 0.05
+
+ProgressHook = Callable[["Part", int, int | None], Any]
+
+
+class ReceivedFile(BaseReceivedFile, QuartFileStorage):
+    """An upload in ``request.files``, already staged."""
+
+    async def save(self, destination: str | PathLike[str], buffer_size: int = 16384) -> None:  # type: ignore[override]
+        """Store the file under a path, in the place of what is there.
+
+        :param destination: the path.
+        :param buffer_size: not used.
+        """
+        await in_thread(self._save_as, destination)
+
+
+class Part(BasePart):
+    """One part of a form that is being received. Iterating it yields its bytes."""
+
+    _reader: FormReader
+
+    async def text(self) -> str:
+        """Return the rest of the part as a text.
+
+        :raises RequestEntityTooLarge: it is larger than ``MAX_FORM_MEMORY_SIZE``.
+        """
+        return await drive_inline(self._reader.current(self).text(self.head))
+
+    async def receive_batch(self) -> list[bytes]:
+        """Return the next bytes, in pieces, about 1 MiB in all; none at the end."""
+        return await drive_inline(self._reader.current(self).next_batch())
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while batch := await self.receive_batch():
+            for piece in batch:
+                yield piece
+
+
+class FormReader:
+    """The parts of a form, in the order sent: ``async for part in photos.receive(request)``.
+
+    A part is to be read before the next one is asked for; what was not read of it is passed over.
+    """
+
+    def __init__(self, request: Any, on_progress: ProgressHook | None = None) -> None:
+        if not request.mimetype.startswith("multipart/"):
+            self._reading = None
+        else:
+            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
+            self._reading = Reading(request.content_type, limits, self._receive, in_thread)
+        self._body = request.body
+        self._total: int | None = request.content_length
+        self._on_progress = on_progress
+        self._part: Part | None = None
+
+    def __aiter__(self) -> FormReader:
+        return self
+
+    async def __anext__(self) -> Part:
+        head = await drive_inline(self._reading.next_part()) if self._reading else None
+        if head is None:
+            self._part = None
+            raise StopAsyncIteration
+        self._part = Part(head)
+        self._part._reader = self
+        return self._part
+
+    def current(self, part: Part) -> Reading:
+        """Return what the current part is read from.
+
+        :raises RuntimeError: the part is not the current one, its bytes are gone.
+        """
+        if part is not self._part or self._reading is None:
+            raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
+        return self._reading
+
+    async def _receive(self, may_pause: bool) -> bytes | None:
+        data: bytes | None = await self._body.get(PAUSE if may_pause else None)
+        if data and self._part is not None and self._on_progress is not None:
+            told = self._on_progress(self._part, self._body.received, self._total)
+            if isawaitable(told):
+                await told
+        return data

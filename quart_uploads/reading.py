@@ -1,0 +1,148 @@
+"""Reading a form part by part, written once for both flavours.
+
+The methods are generators of steps, see :mod:`quart_uploads.steps`. A flavour brings two calls, which
+in the async one return awaitables: one that receives bytes, and one that runs a blocking function.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
+
+from .exceptions import InsufficientStorage
+from .forms import PART_END, Event, FormDecoder, FormLimits, PartHead
+from .steps import Steps, settled
+from .storage import LocalStorage, Spool
+from .storage.spool import BATCH, IN_MEMORY
+
+F = TypeVar("F")
+
+_NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+_NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_MORE = object()
+
+
+class Reading:
+    """A form that is being read.
+
+    :param content_type: the Content-Type of the request.
+    :param limits: what the form may have.
+    :param receive: returns the next bytes of the body, ``b""`` at its end. It is given whether there is
+        something to write meanwhile; if so, it may return ``None`` while the client is silent.
+    :param block: calls a blocking function.
+    :raises BadRequest: the content type has no valid boundary.
+    """
+
+    def __init__(
+        self,
+        content_type: str,
+        limits: FormLimits,
+        receive: Callable[[bool], Any],
+        block: Callable[[Callable[[], None]], Any],
+    ) -> None:
+        self._decoder = FormDecoder(content_type, limits)
+        self._limits = limits
+        self._receive = receive
+        self._block = block
+        self._events: Iterator[Event] = iter(())
+        self._in_part = False
+        self._ended = False
+
+    def next_part(self) -> Steps[PartHead | None]:
+        """Return the head of the next part, reading past what is left of the last one; ``None`` at the end.
+
+        :raises BadRequest: the form is broken, or ends before its closing boundary.
+        """
+        while not self._ended:
+            event: Any = next(self._events, _MORE)
+            if event is _MORE:
+                yield from self._feed(False)
+            elif isinstance(event, PartHead):
+                self._in_part = True
+                return event
+        return None
+
+    def next_batch(self) -> Steps[list[bytes]]:
+        """Return the next bytes of the part, in pieces, about 1 MiB in all; none at its end."""
+        batch: list[bytes] = []
+        size = 0
+        while self._in_part and size < BATCH:
+            event: Any = next(self._events, _MORE)
+            if event is PART_END:
+                self._in_part = False
+            elif event is _MORE:
+                if not (yield from self._feed(size > IN_MEMORY)):
+                    break
+            else:
+                batch.append(event)
+                size += len(event)
+        return batch
+
+    def text(self, head: PartHead) -> Steps[str]:
+        """Return the rest of the part as a text.
+
+        :raises RequestEntityTooLarge: it is larger than the limit of a field.
+        """
+        pieces: list[bytes] = []
+        while batch := (yield from self.next_batch()):
+            pieces += batch
+            if self._limits.memory is not None and sum(map(len, pieces)) > self._limits.memory:
+                raise RequestEntityTooLarge(f"The field {head.name!r} is larger than MAX_FORM_MEMORY_SIZE.")
+        return b"".join(pieces).decode(head.charset, "replace")
+
+    def collect(
+        self, storage: LocalStorage, make_file: Callable[[Spool, PartHead], F]
+    ) -> Steps[tuple[list[tuple[str, str]], list[tuple[str, F]]]]:
+        """Return all fields and files, the files staged.
+
+        If it fails, or is cancelled, nothing is left of what was staged.
+        """
+        fields: list[tuple[str, str]] = []
+        files: list[tuple[str, F]] = []
+        spools: list[Spool] = []
+        try:
+            while (head := (yield from self.next_part())) is not None:
+                if head.filename is None:
+                    fields.append((head.name, (yield from self.text(head))))
+                    continue
+                spool = Spool(storage)
+                spools.append(spool)
+                while batch := (yield from self.next_batch()):
+                    if spool.add(batch):
+                        with answering_for_the_disk():
+                            yield from settled(self._block(spool.flush))
+                files.append((head.name, make_file(spool, head)))
+        except BaseException:
+            for spool in spools:
+                yield from settled(self._block(spool.close))
+            raise
+        return fields, files
+
+    def _feed(self, may_pause: bool) -> Steps[bool]:
+        """Receive more bytes; tells whether some came, or the end."""
+        data = yield from settled(self._receive(may_pause))
+        if data is None:
+            return False
+        self._events = self._decoder.feed(data)
+        if not data:
+            # The parser looks only at its end whether the form is whole.
+            next(self._events, None)
+            self._ended = True
+        return True
+
+
+@contextmanager
+def answering_for_the_disk() -> Iterator[None]:
+    """While a request is received there is no caller to whom an error of the disk could go: answer it."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_SPACE:
+            raise InsufficientStorage from error
+        if error.errno in _NO_RESOURCES:
+            raise ServiceUnavailable("The server is out of resources to receive this upload.") from error
+        raise

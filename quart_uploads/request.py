@@ -1,0 +1,107 @@
+"""Quart's requests, with uploads that are staged while they arrive."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from quart import Quart, Request, current_app
+from quart.asgi import ASGIHTTPConnection
+from quart.wrappers.request import Body
+from werkzeug.datastructures import MultiDict
+
+from .body import UploadBody
+from .config import min_rate, staging_storage
+from .forms import FormLimits
+from .reader import PAUSE, ReceivedFile
+from .reading import Reading
+from .steps import drive_inline, in_thread
+
+# Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
+_QUART_WAITS = hasattr(Body, "put")
+
+
+class UploadRequest(Request):
+    """A request whose files are staged while they arrive."""
+
+    body_class = UploadBody
+
+    def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
+        # Quart's timeout is for the whole body, and would end a long upload that is well on its way.
+        super().__init__(*args, body_timeout=None, **kwargs)
+        self.body.silence = body_timeout
+
+    @property
+    def max_content_length(self) -> int | None:
+        """Bytes that the body may have. A view or a hook may set it."""
+        return super().max_content_length
+
+    @max_content_length.setter
+    def max_content_length(self, value: int | None) -> None:
+        self._max_content_length = value
+        self.body.limit = value
+
+    async def _load_form_data(self) -> None:
+        if self.mimetype != "multipart/form-data":
+            await super()._load_form_data()
+            return
+        async with self._parsing_lock:
+            if self._form is not None:
+                return
+            self.body.min_rate = min_rate(current_app)
+            limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
+            reading = Reading(self.content_type or "", limits, self._receive, in_thread)
+            fields, files = await drive_inline(reading.collect(staging_storage(current_app), ReceivedFile))
+            self._form = self.parameter_storage_class(fields)
+            self._files = self.parameter_storage_class(files)
+
+    async def _receive(self, may_pause: bool) -> bytes | None:
+        if self.body._whole:
+            return await anext(self.body)
+        return await self.body.get(PAUSE if may_pause else None)
+
+    async def close_uploads(self) -> None:
+        """Let go of the files; those that were saved stay."""
+        files = [file for _, file in (self._files or MultiDict()).items(multi=True) if isinstance(file, ReceivedFile)]
+        if any(file.spool.is_staged for file in files):
+            await in_thread(lambda: [file.close() for file in files])
+
+
+class UploadConnection(ASGIHTTPConnection):
+    """A connection that receives no faster than the view reads, and cleans up when it is over."""
+
+    async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
+        if _QUART_WAITS:
+            await super().handle_messages(request, receive, *args)
+            return
+        while True:
+            message = await receive()
+            if message["type"] == "http.request":
+                await request.body.put(message.get("body", b""))
+                if not message.get("more_body", False):
+                    request.body.set_complete()
+            elif message["type"] == "http.disconnect":
+                request.body.disconnect()
+                return
+
+    async def handle_request(self, request: Any, send: Any) -> None:
+        try:
+            await super().handle_request(request, send)
+        finally:
+            request.body.abandon()
+            await request.close_uploads()
+
+
+def install_streaming(app: Quart) -> None:
+    """Extend an app's own request and connection classes, once."""
+    if issubclass(app.request_class, UploadRequest):
+        return
+    if not issubclass(app.asgi_http_class, ASGIHTTPConnection):
+        warnings.warn(
+            f"{app.asgi_http_class.__name__} is not Quart's own connection class, so that uploads of this app are not "
+            "streamed. Set UPLOADS_STREAMING = False to say that this is meant.",
+            stacklevel=4,
+        )
+        return
+    app.request_class = type("UploadRequest", (UploadRequest, app.request_class), {})
+    app.asgi_http_class = type("UploadConnection", (UploadConnection, app.asgi_http_class), {})

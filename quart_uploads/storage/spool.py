@@ -1,0 +1,90 @@
+"""An upload that is being received: in memory while it is small, then staged."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from io import BytesIO, FileIO
+from typing import IO
+
+from .local import LocalStorage
+from .staging import StagedFile
+from .stored import CHUNK
+
+#: Bytes of an upload that stay in memory: writing them costs less than making a file.
+IN_MEMORY = 64 << 10
+#: Bytes that are gathered for one write. A hop to a thread and back costs as much as writing about 100 KiB.
+BATCH = 1 << 20
+#: Bytes that one step copies: a long copy lets others have the worker thread in between.
+PIECE = 8 * CHUNK
+
+
+class Spool:
+    """Takes the bytes of one upload, and lets a set publish them.
+
+    :param storage: where they are staged.
+    """
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self.size = 0
+        self._storage = storage
+        self._pending: list[bytes] = []
+        self._staged: StagedFile | None = None
+        self._claimed = False
+
+    def add(self, batch: list[bytes]) -> bool:
+        """Take some bytes; tells whether :meth:`flush` has to be called. Does not block."""
+        self._pending += batch
+        self.size += sum(map(len, batch))
+        return self._staged is not None or self.size > IN_MEMORY
+
+    def flush(self) -> None:
+        """Write what was added. Blocks.
+
+        :raises OSError: it could not be written.
+        """
+        if self._staged is None:
+            self._staged = self._storage.stage()
+        pending, self._pending = self._pending, []
+        self._staged.write_all(pending)
+
+    def claiming(self, target: LocalStorage) -> Generator[None, None, StagedFile]:
+        """Return a staged file with the content, for one publication, in steps. Blocks.
+
+        The first claim gets the file that the bytes were received into. Later ones get copies: two names must
+        not share one file, which somebody may edit in place.
+        """
+        if self._staged is not None and not self._claimed:
+            self._claimed = True
+            return self._staged
+        copy = target.stage()
+        try:
+            if self._staged is None:
+                copy.write_all(self._pending)
+            else:
+                for _ in self._staged.copy_to(copy, PIECE):
+                    yield
+        except BaseException:
+            copy.close()
+            raise
+        return copy
+
+    @property
+    def is_staged(self) -> bool:
+        """Whether the content has left the memory."""
+        return self._staged is not None
+
+    def owns(self, staged: StagedFile) -> bool:
+        """Tell whether a staged file is the spool's, and so not to be closed by who claimed it."""
+        return staged is self._staged
+
+    def open(self) -> IO[bytes]:
+        """Return a stream for reading the content, with a position of its own."""
+        if self._staged is None:
+            return BytesIO(b"".join(self._pending))
+        return FileIO(self._staged.reopen(), "r")
+
+    def close(self) -> None:
+        """Let go of the content. Blocks."""
+        self._pending = []
+        if self._staged is not None:
+            self._staged.close()
