@@ -76,7 +76,7 @@ class Flavour:
         return coroutine
 
     def app(self, **config: Any) -> Any:
-        app = self.app_class("tests")
+        app = self.app_class("test_app")
         app.config.update(config)
         return app
 

@@ -169,4 +169,4 @@ async def test_a_small_save_costs_one_hop(photos: quart_uploads.UploadSet, monke
 async def test_a_call_in_a_thread_sees_the_context_of_its_caller() -> None:
     app = quart.app()
     async with app.app_context():
-        assert await in_thread(lambda: quart_uploads.sets.current_app.name) == "tests"
+        assert await in_thread(lambda: quart_uploads.sets.current_app.name) == "test_app"

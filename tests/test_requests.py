@@ -86,7 +86,7 @@ async def test_patch_request_class_defaults_to_16_mib_and_none_keeps_the_config(
 
 async def test_bytes_without_an_announced_length_count_too(destination: Path) -> None:
     """Quart alone looks at the bytes that wait to be read: a chunked body may be of any size."""
-    app = Quart("tests")
+    app = Quart("test_app")
     quart_uploads.patch_request_class(app, 100_000)
     request_class = app.request_class
     quart_uploads.patch_request_class(app, 100_000)
@@ -114,7 +114,7 @@ async def test_bytes_without_an_announced_length_count_too(destination: Path) ->
 
 async def test_the_forms_of_flask_wtf_ask_the_set(destination: Path) -> None:
     photos = quart_uploads.flask.UploadSet("photos", quart_uploads.IMAGES)
-    app = Flask("tests")
+    app = Flask("test_app")
     app.config.update(UPLOADED_PHOTOS_DEST=str(destination), WTF_CSRF_ENABLED=False, SECRET_KEY="x")
     quart_uploads.flask.configure_uploads(app, photos)
 
@@ -136,7 +136,7 @@ async def test_the_forms_of_flask_wtf_ask_the_set(destination: Path) -> None:
 
 async def test_the_forms_of_quart_wtforms_ask_the_set(destination: Path) -> None:
     photos = quart_uploads.UploadSet("photos", quart_uploads.IMAGES)
-    app = Quart("tests")
+    app = Quart("test_app")
     app.config.update(UPLOADED_PHOTOS_DEST=destination, WTF_CSRF_ENABLED=False, SECRET_KEY="x")
     quart_uploads.configure_uploads(app, photos)
 

@@ -1,0 +1,58 @@
+"""Upload sets for Flask: the names and rules of :mod:`quart_uploads`, blocking."""
+
+from ..config import UploadConfiguration, addslash, config_for_set
+from ..exceptions import FileTooLarge, InvalidName, UploadNotAllowed
+from ..extensions import (
+    ALL,
+    ARCHIVES,
+    AUDIO,
+    DATA,
+    DEFAULTS,
+    DOCUMENTS,
+    EXECUTABLES,
+    IMAGES,
+    SCRIPTS,
+    SOURCE,
+    TEXT,
+    VIDEO,
+    AllExcept,
+    extension,
+    lowercase_ext,
+)
+from ..signals import upload_deleted, upload_rejected, upload_saved
+from ..storage import FileInfo, StoredFile
+from .app import configure_uploads, patch_request_class
+from .sets import TestingFileStorage, UploadSet
+
+__all__ = [
+    "ALL",
+    "ARCHIVES",
+    "AUDIO",
+    "DATA",
+    "DEFAULTS",
+    "DOCUMENTS",
+    "EXECUTABLES",
+    "IMAGES",
+    "SCRIPTS",
+    "SOURCE",
+    "TEXT",
+    "VIDEO",
+    "AllExcept",
+    "FileInfo",
+    "FileTooLarge",
+    "InvalidName",
+    "StoredFile",
+    "TestingFileStorage",
+    "UploadConfiguration",
+    "UploadNotAllowed",
+    "UploadSet",
+    "addslash",
+    "config_for_set",
+    "configure_uploads",
+    "extension",
+    "lowercase_ext",
+    "patch_request_class",
+    "upload_deleted",
+    "upload_rejected",
+    "upload_saved",
+]

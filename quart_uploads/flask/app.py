@@ -1,0 +1,29 @@
+"""Setting up upload sets on a Flask app."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Flask
+
+from ..config import configure, streams
+from .request import install_streaming
+from .serving import blueprint
+from .sets import UploadSet
+
+
+def configure_uploads(app: Flask, upload_sets: UploadSet | Iterable[UploadSet]) -> None:
+    """Read the configuration of upload sets from an app's config. See :func:`quart_uploads.configure_uploads`."""
+    configure(app, (upload_sets,) if isinstance(upload_sets, UploadSet) else upload_sets, blueprint)
+    if streams(app):
+        install_streaming(app)
+
+
+def patch_request_class(app: Flask, size: int | None = 16 * 1024 * 1024) -> None:
+    """Answer requests whose body is larger than a size with 413 (Content Too Large).
+
+    :param app: the app.
+    :param size: bytes, set as its ``MAX_CONTENT_LENGTH``; ``None`` keeps that.
+    """
+    if size is not None:
+        app.config["MAX_CONTENT_LENGTH"] = size

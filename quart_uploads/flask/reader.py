@@ -1,0 +1,111 @@
+"""The parts of a form as they arrive at a Flask app, and the files that it gives to views."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from os import PathLike
+from typing import IO, Any, TypeVar
+
+from flask import Request
+
+from ..forms import FormLimits
+from ..parts import BasePart
+from ..reading import Reading
+from ..received import BaseReceivedFile
+from ..steps import drive
+from ..storage.stored import CHUNK
+
+T = TypeVar("T")
+
+#: Bytes of one read from the WSGI server.
+READ = 256 << 10
+
+ProgressHook = Callable[["Part", int, int | None], Any]
+
+
+class ReceivedFile(BaseReceivedFile):
+    """An upload in ``request.files``, already staged."""
+
+    def save(self, dst: str | PathLike[str] | IO[bytes], buffer_size: int = 16384) -> None:
+        """Store the file under a path, in the place of what is there, or write it to an open file.
+
+        :param dst: the path or the file.
+        :param buffer_size: not used.
+        """
+        if isinstance(dst, str | PathLike):
+            self._save_as(dst)
+        else:
+            shutil.copyfileobj(self.spool.open(), dst, CHUNK)
+
+
+class Part(BasePart):
+    """One part of a form that is being received. Iterating it yields its bytes."""
+
+    _reader: FormReader
+
+    def text(self) -> str:
+        """Return the rest of the part as a text.
+
+        :raises RequestEntityTooLarge: it is larger than ``MAX_FORM_MEMORY_SIZE``.
+        """
+        return drive(self._reader.current(self).text(self.head))
+
+    def receive_batch(self) -> list[bytes]:
+        """Return the next bytes, in pieces, about 1 MiB in all; none at the end."""
+        return drive(self._reader.current(self).next_batch())
+
+    def __iter__(self) -> Iterator[bytes]:
+        while batch := self.receive_batch():
+            yield from batch
+
+
+class FormReader:
+    """The parts of a form, in the order sent: ``for part in photos.receive(request)``.
+
+    A part is to be read before the next one is asked for; what was not read of it is passed over.
+    """
+
+    def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
+        self._reading = None
+        if request.mimetype == "multipart/form-data":
+            self._reading = reading_of(request, self._receive)
+        self._stream = request.stream
+        self._received = 0
+        self._total = request.content_length
+        self._on_progress = on_progress
+        self._part: Part | None = None
+
+    def __iter__(self) -> FormReader:
+        return self
+
+    def __next__(self) -> Part:
+        head = drive(self._reading.next_part()) if self._reading else None
+        if head is None:
+            self._part = None
+            raise StopIteration
+        self._part = Part(head)
+        self._part._reader = self
+        return self._part
+
+    def current(self, part: Part) -> Reading:
+        """Return what the current part is read from.
+
+        :raises RuntimeError: the part is not the current one, its bytes are gone.
+        """
+        if part is not self._part or self._reading is None:
+            raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
+        return self._reading
+
+    def _receive(self, may_pause: bool) -> bytes:
+        data = self._stream.read(READ)
+        self._received += len(data)
+        if data and self._part is not None and self._on_progress is not None:
+            self._on_progress(self._part, self._received, self._total)
+        return data
+
+
+def reading_of(request: Request, receive: Callable[[bool], bytes]) -> Reading:
+    """Start reading the form of a request."""
+    limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
+    return Reading(request.content_type or "", limits, receive, lambda function: function())

@@ -1,0 +1,110 @@
+"""Upload sets for Flask."""
+
+from __future__ import annotations
+
+import builtins
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from blinker import NamedSignal
+from flask import Request, current_app, has_app_context, url_for
+from werkzeug.datastructures import FileStorage
+
+from ..config import ENDPOINT
+from ..names import check_stored
+from ..operations import deleting, free_basename, listing, saving, saving_all
+from ..rules import BaseUploadSet
+from ..steps import drive
+from ..storage import FileInfo, StoredFile
+from ..testing import BaseTestingFileStorage
+from .reader import FormReader, Part, ProgressHook
+
+
+class UploadSet(BaseUploadSet):
+    __doc__ = BaseUploadSet.__doc__
+
+    def save(
+        self,
+        storage: FileStorage | Part,
+        folder: str | None = None,
+        name: str | None = None,
+        *,
+        overwrite: bool = False,
+    ) -> str:
+        """Save an upload and return its name in the set, with its folder. See :meth:`quart_uploads.UploadSet.save`."""
+        return drive(saving(self, storage, folder, name, overwrite))
+
+    def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
+        """Read a form part by part, as it arrives. See :meth:`quart_uploads.UploadSet.receive`."""
+        return FormReader(request, on_progress)
+
+    def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
+        """Save several uploads, all or none. See :meth:`quart_uploads.UploadSet.save_all`."""
+        return drive(saving_all(self, storages, folder))
+
+    def resolve_conflict(self, target_folder: str, basename: str) -> str:
+        """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.
+
+        :param target_folder: the absolute path of the folder.
+        :param basename: the name that is taken.
+        """
+        return free_basename(target_folder, basename)
+
+    def exists(self, filename: str) -> bool:
+        """Tell whether the set has a file of this name."""
+        return self._storage.exists(check_stored(filename))
+
+    def stat(self, filename: str) -> FileInfo:
+        """Return the size, time, content type and ETag of a file.
+
+        :raises FileNotFoundError: the set has no such file.
+        """
+        return self._storage.stat(check_stored(filename))
+
+    def open(self, filename: str) -> StoredFile:
+        """Open a file for reading: ``with photos.open(name) as file``.
+
+        :raises FileNotFoundError: the set has no such file.
+        """
+        return self._storage.open(check_stored(filename))
+
+    def delete(self, filename: str) -> None:
+        """Delete a file. Its folder stays.
+
+        :raises FileNotFoundError: the set has no such file.
+        """
+        drive(deleting(self, filename))
+
+    def list(self, folder: str | None = None) -> builtins.list[str]:
+        """Return the names of all files, or of those in a folder and below it, in order."""
+        return listing(self, folder)
+
+    _own_resolve_conflict = resolve_conflict
+
+    @property
+    def _counts_namesakes(self) -> bool:
+        return self.resolve_conflict == self._own_resolve_conflict
+
+    def _current_app(self) -> Any:
+        return current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def _served_url(self, stored: str) -> str:
+        return url_for(ENDPOINT, setname=self.name, filename=stored, _external=True)
+
+    def _send(self, signal: NamedSignal, **values: Any) -> None:
+        app = self._current_app() if has_app_context() else None
+        signal.send(app, _async_wrapper=app.ensure_sync if app else None, **values)
+
+
+class TestingFileStorage(BaseTestingFileStorage):
+    __doc__ = BaseTestingFileStorage.__doc__
+    __test__ = False  # not a class of tests, whatever pytest makes of its name
+
+    def save(self, dst: Any, buffer_size: int = 16384) -> None:
+        """Note the path and write nothing.
+
+        :param dst: the path.
+        :param buffer_size: not used.
+        """
+        self.saved = os.fspath(dst)
