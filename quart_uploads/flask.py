@@ -134,10 +134,6 @@ class UploadSet(BaseUploadSet):
 
     _own_resolve_conflict = resolve_conflict
 
-    @property
-    def _counts_namesakes(self) -> bool:
-        return self.resolve_conflict == self._own_resolve_conflict
-
     def _current_app(self) -> Any:
         return current_app._get_current_object()  # type: ignore[attr-defined]
 
@@ -164,7 +160,7 @@ class TestingFileStorage(BaseTestingFileStorage):
 
 def configure_uploads(app: Flask, upload_sets: UploadSet | Iterable[UploadSet]) -> None:
     """Read the configuration of upload sets from an app's config. See :func:`quart_uploads.configure_uploads`."""
-    configure(app, (upload_sets,) if isinstance(upload_sets, UploadSet) else upload_sets, blueprint)
+    configure(app, upload_sets, UploadSet, blueprint)
 
 
 def patch_request_class(app: Flask, size: int | None = 16 * 1024 * 1024) -> None:
