@@ -25,7 +25,7 @@ def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) 
     :raises RuntimeError: a set has no destination.
     :raises ValueError: a config value makes no sense.
     """
-    configure(app, (upload_sets,) if isinstance(upload_sets, UploadSet) else upload_sets, blueprint)
+    configure(app, upload_sets, UploadSet, blueprint)
     if streams(app):
         install_streaming(app)
 

@@ -7,13 +7,12 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any
 
+import quart.wrappers
 from quart.wrappers.request import Body
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
-try:
-    from quart.wrappers import ClientDisconnectedError  # Quart 0.23
-except ImportError:
-    ClientDisconnectedError = ClientDisconnected
+# Quart 0.23 ends a request silently that raises its own error; before, its client was answered for nothing.
+_Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)
 
 #: Bytes of one request that may wait to be read before no more are received. Enough to go on receiving
 #: while a batch is written; servers keep up to about as much again.
@@ -75,7 +74,7 @@ class UploadBody(Body):
     def disconnect(self) -> None:
         """The client is gone."""
         if not self._finished and self._failure is None:
-            self._failure = ClientDisconnectedError()
+            self._failure = _Disconnected()
         self._changed.set()
 
     def abandon(self) -> None:
@@ -105,6 +104,10 @@ class UploadBody(Body):
         """
         while True:
             self._check_limit()
+            if self._whole:
+                # It was awaited before. Whoever reads it now gets it again, once.
+                data, self._whole = self._whole, b""
+                return data
             if self._chunks:
                 data = self._chunks.popleft()
                 self._size -= len(data)
@@ -122,10 +125,6 @@ class UploadBody(Body):
         return self
 
     async def __anext__(self) -> bytes:
-        if self._whole:
-            # It was awaited before; whoever reads it now gets it again, once.
-            data, self._whole = self._whole, b""
-            return data
         data = await self.get() or b""
         if not data:
             raise StopAsyncIteration

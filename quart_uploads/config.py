@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from .extensions import split_extensions
+from .extensions import as_container
 from .storage import LocalStorage
 from .storage.local import absolute
 
@@ -15,7 +15,7 @@ ENDPOINT = f"{BLUEPRINT}.uploaded_file"
 URL_PREFIX = "/_uploads"
 URL_RULE = "/<setname>/<path:filename>"
 
-Path = str | os.PathLike[str]
+StrPath = str | os.PathLike[str]
 
 
 class App(Protocol):
@@ -27,11 +27,12 @@ class App(Protocol):
     def register_blueprint(self, blueprint: Any, **options: Any) -> None: ...
 
 
+@runtime_checkable
 class ConfigurableSet(Protocol):
     """What is needed of an upload set to configure it."""
 
     name: str
-    default_dest: Path | Callable[[Any], Path | None] | None
+    default_dest: StrPath | Callable[[Any], StrPath | None] | None
 
 
 def addslash(url: str) -> str:
@@ -52,7 +53,7 @@ class UploadConfiguration:
 
     def __init__(
         self,
-        destination: Path,
+        destination: StrPath,
         base_url: str | None = None,
         allow: Container[str] | Iterable[str] = (),
         deny: Container[str] | Iterable[str] = (),
@@ -62,8 +63,8 @@ class UploadConfiguration:
     ) -> None:
         self.destination = os.fspath(destination)
         self.base_url = base_url
-        self.allow = split_extensions(allow) if isinstance(allow, str) else allow
-        self.deny = split_extensions(deny) if isinstance(deny, str) else deny
+        self.allow = as_container(allow)
+        self.deny = as_container(deny)
         self.max_size = max_size
         self.fsync = fsync
 
@@ -101,7 +102,7 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
     if defaults is None:
         defaults = {"dest": config.get("UPLOADS_DEFAULT_DEST"), "url": config.get("UPLOADS_DEFAULT_URL")}
 
-    base_url = config.get(prefix + "URL") or None
+    base_url = config.get(prefix + "URL")
     destination = config.get(prefix + "DEST") or _default_dest(uset, app)
     if not destination:
         if not defaults.get("dest"):
@@ -119,8 +120,17 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
     )
 
 
-def configure(app: App, upload_sets: Iterable[ConfigurableSet], blueprint: Any) -> None:
-    """Store the configuration of upload sets on an app, and let it serve those that have no URL."""
+def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blueprint: Any) -> None:
+    """Store the configuration of upload sets on an app, and let it serve those that have no URL.
+
+    :param upload_sets: one set or several.
+    :param set_class: the class of upload sets that works with this app.
+    :raises TypeError: an upload set is none of that class.
+    """
+    upload_sets = [upload_sets] if isinstance(upload_sets, ConfigurableSet) else list(upload_sets)
+    for uset in upload_sets:
+        if not isinstance(uset, set_class):
+            raise TypeError(f"{uset!r} is not a {set_class.__module__.removesuffix('.sets')}.UploadSet")
     configurations = configurations_of(app)
     if configurations is None:
         configurations = app.upload_set_config = {}  # type: ignore[attr-defined]
@@ -155,7 +165,7 @@ def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:
     return configurations
 
 
-def _default_dest(uset: ConfigurableSet, app: App) -> Path | None:
+def _default_dest(uset: ConfigurableSet, app: App) -> StrPath | None:
     default = uset.default_dest
     return default(app) if callable(default) else default
 
@@ -163,8 +173,7 @@ def _default_dest(uset: ConfigurableSet, app: App) -> Path | None:
 def _extensions(value: Iterable[str] | Container[str] | None) -> Container[str] | Iterable[str]:
     if value is None:
         return ()
-    if isinstance(value, str):
-        return split_extensions(value)
+    value = as_container(value)
     return tuple(value) if isinstance(value, Iterable) else value
 
 
@@ -173,7 +182,7 @@ def _size(value: Any, key: str) -> int | None:
         return None
     try:
         size = int(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{key} must be a number of bytes, not {value!r}") from error
     if size < 0:
         raise ValueError(f"{key} must not be negative, but is {size}")

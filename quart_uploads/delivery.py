@@ -55,7 +55,11 @@ def find_delivery(
     except ValueError as error:
         raise FileNotFoundError(errno.ENOENT, "No file can have this name", filename) from error
     with ExitStack() as stack:
-        file = stack.enter_context(LocalStorage(config.destination).open(stored))
+        try:
+            file = stack.enter_context(LocalStorage(config.destination).open(stored))
+        except PermissionError as error:
+            app.logger.warning("The upload set %r cannot be served: %s", setname, error)
+            raise FileNotFoundError(errno.ENOENT, "The file cannot be read", filename) from error
         plan = plan_delivery(file.info, method, request_headers, app.get_send_file_max_age(stored))
         size = plan.stop - plan.start
         if method == "HEAD" or not size:

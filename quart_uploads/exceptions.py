@@ -48,6 +48,7 @@ class UploadNotAllowed(HTTPException):
         if description is None and rule is not None:
             description = f"{set_name}: {filename!r} was not saved. {rule}."
         super().__init__(description)
+        self.args = (self.description,)
         self.set_name = set_name
         self.filename = filename
         self.rule = rule

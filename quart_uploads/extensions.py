@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 
 #: Plain text.
 TEXT: tuple[str, ...] = ("txt",)
@@ -65,7 +65,7 @@ class AllExcept(Container[str]):
     """
 
     def __init__(self, items: Container[str] | Iterable[str]) -> None:
-        self.items = items
+        self.items = as_container(items)
 
     def __contains__(self, item: object) -> bool:
         return not (isinstance(item, str) and holds(self.items, item))
@@ -79,14 +79,19 @@ def split_extensions(text: str) -> tuple[str, ...]:
     return tuple(part for part in re.split(r"[\s,;]+", text) if part)
 
 
+def as_container(extensions: Container[str] | Iterable[str]) -> Container[str] | Iterable[str]:
+    """Return extensions as something that can be looked into more than once."""
+    if isinstance(extensions, str):
+        return split_extensions(extensions)
+    return tuple(extensions) if isinstance(extensions, Iterator) else extensions
+
+
 def holds(container: Container[str] | Iterable[str], ext: str) -> bool:
     """Tell whether a container of extensions holds one, whatever the case and a leading dot.
 
-    :param container: a string of extensions, anything iterable, or anything that answers ``in``.
+    :param container: anything iterable, or anything that answers ``in``.
     :param ext: the extension, without the dot.
     """
-    if isinstance(container, str):
-        container = split_extensions(container)
     ext = _folded(ext)
     if isinstance(container, Iterable):
         return any(_folded(item) == ext for item in container)

@@ -22,6 +22,8 @@ MAX_BYTES = 255
 SUFFIX_BYTES = 16
 #: A longer "extension" is not one: it may be cut like the rest of the name.
 MAX_EXTENSION_BYTES = 64
+#: Folders in folders. Deeper ones are nobody's photos, and too much for tools that recurse.
+MAX_DEPTH = 100
 
 _KEPT_PUNCTUATION = frozenset("-_.")
 # Letters, marks, numbers and pictures. Left out with all the rest: controls (Cc), and the format
@@ -69,6 +71,8 @@ def clean_folder(folder: str) -> str:
     """
     segments = [clean_filename(segment) for segment in folder.split("/")]
     cleaned = "/".join(segment for segment in segments if segment)
+    if len(segments) > MAX_DEPTH:
+        raise InvalidName(f"Invalid folder: it is more than {MAX_DEPTH} folders deep")
     if folder and not cleaned:
         raise InvalidName(f"Invalid folder after sanitization: nothing is left of {folder!r}")
     return cleaned
@@ -105,6 +109,14 @@ def check_stored(filename: str, folder: str | None = None) -> str:
     if not segments or filename.endswith("/") or any(unicodedata.category(c) in ("Cc", "Cs") for c in whole):
         raise InvalidName(f"{whole!r} does not name a file")
     return "/".join(segments)
+
+
+def is_stored(name: str) -> bool:
+    """Tell whether a name that was found in a destination is one that a set shows."""
+    try:
+        return check_stored(name) == name and not is_hidden(name)
+    except InvalidName:
+        return False
 
 
 def is_hidden(stored: str) -> bool:

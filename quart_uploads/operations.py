@@ -6,9 +6,12 @@ Each function that may wait for a hook is a generator of steps, see :mod:`quart_
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Iterable
+from contextlib import ExitStack
 from threading import Lock
-from typing import Any
+from typing import IO, Any
+from weakref import WeakKeyDictionary
 
 from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
@@ -31,7 +34,7 @@ MAX_ATTEMPTS = 1000
 
 
 def saving(
-    uset: BaseUploadSet, storage: FileStorage, folder: str | None, name: str | None, overwrite: bool
+    uset: BaseUploadSet, storage: FileStorage | BasePart, folder: str | None, name: str | None, overwrite: bool
 ) -> Steps[str]:
     """Save one upload and return its name."""
     upload = _Upload(uset, storage, folder, name, overwrite)
@@ -41,7 +44,10 @@ def saving(
 
 def saving_all(uset: BaseUploadSet, storages: Iterable[FileStorage], folder: str | None) -> Steps[list[str]]:
     """Save all of some uploads or none, and return their names."""
-    uploads = [_Upload(uset, storage, folder) for storage in storages]
+    if isinstance(storages, FileStorage):
+        raise TypeError("save_all takes several uploads, and was given one: use save, or a list")
+    pretended: set[StoredName] = set()
+    uploads = [_Upload(uset, storage, folder, pretended=pretended) for storage in storages]
     yield from _save_together(uploads)
     return [str(upload.target) for upload in uploads]
 
@@ -74,17 +80,18 @@ def _save_together(uploads: list[_Upload]) -> Steps[None]:
                 except Exception as error:
                     upload.explain(error)
                     if len(uploads) > 1:
-                        error.add_note(f"It was file {position} of {len(uploads)}. None of them was saved.")
+                        error.add_note(f"It was file {position} of {len(uploads)}, so none of them is saved.")
                     if isinstance(error, UploadNotAllowed) and upload_rejected.receivers:
                         yield from upload.announce(upload_rejected, error=error)
                     raise
-    except BaseException:
-        for upload in uploads:
-            upload.withdraw()
+    except BaseException as error:
+        for upload in reversed(uploads):
+            upload.withdraw(error)
         raise
     finally:
-        for upload in uploads:
-            upload.close()
+        with ExitStack() as closing:
+            for upload in uploads:
+                closing.callback(upload.close)
     for upload in uploads:
         if upload_saved.receivers:
             yield from upload.announce(upload_saved, name=str(upload.target))
@@ -96,10 +103,11 @@ class _Upload:
     def __init__(
         self,
         uset: BaseUploadSet,
-        storage: FileStorage,
+        storage: FileStorage | BasePart,
         folder: str | None,
         name: str | None = None,
         overwrite: bool = False,
+        pretended: set[StoredName] | None = None,
     ) -> None:
         self.uset = uset
         self.storage = storage
@@ -109,6 +117,8 @@ class _Upload:
         self._name = name
         self._overwrite = overwrite
         self._store = uset._storage
+        # Names that went to files of tests, which nothing on the disk tells of.
+        self._pretended = set() if pretended is None else pretended
         self._staged: StagedFile | None = None
 
     def choose_name(self) -> Steps[None]:
@@ -119,23 +129,23 @@ class _Upload:
     def stage(self) -> Steps[None]:
         """Copy the whole of it, wherever its stream stands."""
         if isinstance(self.storage, BaseTestingFileStorage):
+            self.uset._check_size(self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
             return
         if isinstance(self.storage, BaseReceivedFile):
-            self.uset._check_size(self.storage.filename or "", self.storage.spool.size)
+            self.uset._check_size(self.target.basename, self.storage.spool.size)
             self._staged = yield from self.storage.spool.claiming(self._store)
         elif isinstance(self.storage, BasePart):
             self._staged = self._store.stage()
             while batch := (yield from settled(self.storage.receive_batch())):
                 self._staged.write_all(batch)
-                self.uset._check_size(self.storage.filename or "", self._staged.size)
+                self.uset._check_size(self.target.basename, self._staged.size)
         else:
-            yield from self._copy()
+            yield from self._copy(self.storage.stream)
 
-    def _copy(self) -> Steps[None]:
+    def _copy(self, stream: IO[bytes]) -> Steps[None]:
         self._staged = staged = self._store.stage()
-        stream = self.storage.stream
         # Two saves of one upload at a time would take turns in moving one stream.
-        lock: Lock = self.storage.__dict__.setdefault("_quart_uploads_lock", Lock())
+        lock = _lock_of(stream)
         # A wait without end could take the last worker thread from the save that holds the lock.
         while not lock.acquire(timeout=0.01):
             yield
@@ -145,7 +155,7 @@ class _Upload:
             pause_at = PIECE
             while chunk := stream.read(CHUNK):
                 staged.write(chunk)
-                self.uset._check_size(self.storage.filename or "", staged.size)
+                self.uset._check_size(self.target.basename, staged.size)
                 if staged.size >= pause_at:
                     pause_at += PIECE
                     yield
@@ -158,7 +168,7 @@ class _Upload:
         while not (yield from self._try_name()):
             if self.uset._counts_namesakes:
                 # Counting goes on from the number that was lost to another writer, in the same step.
-                number = free_number(lambda n: self._store.is_taken(_namesake(first, n)), above=number)
+                number = free_number(lambda n: self._is_taken(_namesake(first, n)), above=number)
                 self.target = _namesake(first, number)
                 continue
             folder = self._store.folder_path(first.folder)
@@ -175,11 +185,16 @@ class _Upload:
             self.target = StoredName(first.folder, answer)
             self.uset._check_renamed(self.storage, first.basename, self.target.basename)
 
+    def _is_taken(self, name: StoredName) -> bool:
+        return name in self._pretended or self._store.is_taken(name)
+
     def _try_name(self) -> Steps[bool]:
         if self._staged is None:
             self._store.folder_path(self.target.folder)  # refuses a folder that leads out of the set
-            if self._store.is_taken(self.target) and not self._overwrite:
+            if not self._overwrite and self._is_taken(self.target):
                 return False
+            self._pretended.add(self.target)
+            assert isinstance(self.storage, BaseTestingFileStorage)
             yield from settled(self.storage.save(self._store.path(str(self.target))))  # type: ignore[func-returns-value]
             return True
         try:
@@ -188,10 +203,17 @@ class _Upload:
             return False
         return True
 
-    def withdraw(self) -> None:
-        """Undo :meth:`publish`."""
-        if self._staged is not None:
+    def withdraw(self, reason: BaseException) -> None:
+        """Undo :meth:`publish`, because something failed."""
+        if isinstance(self.storage, BaseTestingFileStorage):
+            self.storage.saved = None
+        # What an overwriting upload has replaced cannot come back: better the new file than none.
+        if self._staged is None or self._overwrite:
+            return
+        try:
             self._store.withdraw(self._staged, self.target)
+        except OSError as error:
+            reason.add_note(f"The file {str(self.target)!r} could not be taken back: {error}")
 
     def close(self) -> None:
         """Let go of what was staged; without a name, nothing is left of it."""
@@ -210,6 +232,17 @@ class _Upload:
             if error.filename is None:
                 error.filename = self.storage.filename
             error.add_note(f"The upload {self.storage.filename!r} was not saved in the upload set {self.uset.name!r}.")
+
+
+_locks: WeakKeyDictionary[IO[bytes], Lock] = WeakKeyDictionary()
+_other_streams = Lock()
+
+
+def _lock_of(stream: IO[bytes]) -> Lock:
+    try:
+        return _locks.setdefault(stream, Lock())
+    except TypeError:  # it cannot be referred to weakly
+        return _other_streams
 
 
 def _namesake(name: StoredName, number: int) -> StoredName:

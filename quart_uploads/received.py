@@ -24,7 +24,7 @@ class BaseReceivedFile(FileStorage):
         self._stream: IO[bytes] | None = None
 
     @property
-    def stream(self) -> IO[bytes]:  # type: ignore[override]
+    def stream(self) -> IO[bytes]:
         """The content, for reading. It is opened when it is first asked for: few views do."""
         if self._stream is None:
             self._stream = self.spool.open()

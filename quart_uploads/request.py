@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import ExitStack
 from typing import Any
 
 from quart import Quart, Request, current_app
@@ -24,6 +25,7 @@ _QUART_WAITS = hasattr(Body, "put")
 class UploadRequest(Request):
     """A request whose files are staged while they arrive."""
 
+    body: UploadBody
     body_class = UploadBody
 
     def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
@@ -56,15 +58,13 @@ class UploadRequest(Request):
             self._files = self.parameter_storage_class(files)
 
     async def _receive(self, may_pause: bool) -> bytes | None:
-        if self.body._whole:
-            return await anext(self.body)
         return await self.body.get(PAUSE if may_pause else None)
 
     async def close_uploads(self) -> None:
         """Let go of the files; those that were saved stay."""
         files = [file for _, file in (self._files or MultiDict()).items(multi=True) if isinstance(file, ReceivedFile)]
         if any(file.spool.is_staged for file in files):
-            await in_thread(lambda: [file.close() for file in files])
+            await in_thread(_close, files)
 
 
 class UploadConnection(ASGIHTTPConnection):
@@ -92,6 +92,12 @@ class UploadConnection(ASGIHTTPConnection):
             await request.close_uploads()
 
 
+def _close(files: list[ReceivedFile]) -> None:
+    with ExitStack() as closing:
+        for file in files:
+            closing.callback(file.close)
+
+
 def install_streaming(app: Quart) -> None:
     """Extend an app's own request and connection classes, once."""
     if issubclass(app.request_class, UploadRequest):
@@ -103,5 +109,9 @@ def install_streaming(app: Quart) -> None:
             stacklevel=4,
         )
         return
-    app.request_class = type("UploadRequest", (UploadRequest, app.request_class), {})
+    request_class: Any = type("UploadRequest", (UploadRequest, app.request_class), {})
+    app.request_class = request_class
     app.asgi_http_class = type("UploadConnection", (UploadConnection, app.asgi_http_class), {})
+    # glibc gives every freed message of 256 KiB back to the kernel and faults its pages in again for the next,
+    # until it has seen a larger block freed: 1.9 CPU seconds per GiB received, and 0.8 from then on.
+    del bytearray(8 << 20)[:]

@@ -12,9 +12,9 @@ from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 from werkzeug.routing import BuildError
 
-from .config import Path, UploadConfiguration, addslash, configurations_of
+from .config import StrPath, UploadConfiguration, addslash, configurations_of
 from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
-from .extensions import DEFAULTS, extension, holds, lowercase_ext, split_extensions
+from .extensions import DEFAULTS, as_container, extension, holds, lowercase_ext
 from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
 from .parts import BasePart
 from .storage import LocalStorage
@@ -34,12 +34,13 @@ class BaseUploadSet(ABC):
         self,
         name: str = "files",
         extensions: Container[str] | Iterable[str] = DEFAULTS,
-        default_dest: Path | Callable[[Any], Path | None] | None = None,
+        default_dest: StrPath | Callable[[Any], StrPath | None] | None = None,
     ) -> None:
         if not name.isalnum():
             raise ValueError("Name must be alphanumeric (no underscores)")
         self.name = name
-        self.extensions = split_extensions(extensions) if isinstance(extensions, str) else extensions
+        # "" holds the empty extension, as it does for the "in" of Python.
+        self.extensions = ("",) if extensions == "" else as_container(extensions)
         self.default_dest = default_dest
         self._config: UploadConfiguration | None = None
 
@@ -85,7 +86,7 @@ class BaseUploadSet(ABC):
             basename = storage if isinstance(storage, str) else storage.filename or ""
         return self.extension_allowed(extension(basename))
 
-    def get_basename(self, filename: str) -> Any:
+    def get_basename(self, filename: str) -> str:
         """Return the name to store a file under, as a safe one: ``My cool photo.JPG`` as ``My_cool_photo.jpg``.
 
         :param filename: the name that the client sent.
@@ -111,7 +112,7 @@ class BaseUploadSet(ABC):
         stored = check_stored(filename)
         base_url = self.config.base_url
         if base_url is not None:
-            return addslash(base_url) + quote(stored)
+            return (addslash(base_url) if base_url else "") + quote(stored)
         try:
             return self._served_url(stored)
         except BuildError as error:
@@ -130,10 +131,12 @@ class BaseUploadSet(ABC):
 
     # What the flavours add.
 
+    _own_resolve_conflict: Any
+
     @property
-    @abstractmethod
     def _counts_namesakes(self) -> bool:
         """Whether :meth:`resolve_conflict` is the library's own."""
+        return bool(self.resolve_conflict == self._own_resolve_conflict)
 
     @abstractmethod
     def _current_app(self) -> Any:
@@ -162,7 +165,7 @@ class BaseUploadSet(ABC):
             raise InvalidName("Filename must not be empty!")
         return storage.filename
 
-    def _choose_name(self, storage: FileStorage, basename: str, folder: str | None, name: str | None) -> StoredName:
+    def _choose_name(self, storage: FileStorage | BasePart, basename: str, folder: str | None, name: str | None) -> StoredName:
         """Decide where an upload goes.
 
         :param basename: what :meth:`get_basename` made of its name.
@@ -177,7 +180,7 @@ class BaseUploadSet(ABC):
         self._check_renamed(storage, basename, target.basename)
         return target
 
-    def _check_renamed(self, storage: FileStorage, before: str, after: str) -> None:
+    def _check_renamed(self, storage: FileStorage | BasePart, before: str, after: str) -> None:
         """Check a name that is not the one the client's file got, but the one that it will have."""
         if after == before:
             return
@@ -187,7 +190,7 @@ class BaseUploadSet(ABC):
         if ext != extension(before) and not self.extension_allowed(ext):
             raise self._refusal(after, self._extension_rule(ext))
 
-    def _check_allowed(self, storage: FileStorage, basename: str) -> None:
+    def _check_allowed(self, storage: FileStorage | BasePart, basename: str) -> None:
         allowed: Any = self.file_allowed(storage, basename)
         if isawaitable(allowed):
             getattr(allowed, "close", lambda: None)()
@@ -205,9 +208,10 @@ class BaseUploadSet(ABC):
             return "A name without an extension is not allowed"
         rule = f"File extension '{ext}' is not allowed"
         if holds(self.config.deny, ext):
-            return f"{rule}: UPLOADED_{self.name.upper()}_DENY names it"
-        if isinstance(self.extensions, Iterable):
-            return f"{rule}, only {', '.join(self.extensions)}"
+            return f"{rule} in this set"
+        if isinstance(self.extensions, Iterable) and isinstance(self.config.allow, Iterable):
+            named = dict.fromkeys([*self.extensions, *self.config.allow])
+            return f"{rule}, only {', '.join(filter(self.extension_allowed, named))}"
         return rule
 
     def _refusal(self, filename: str, rule: str) -> UploadNotAllowed:
@@ -216,7 +220,7 @@ class BaseUploadSet(ABC):
     def _check_size(self, filename: str, size: int) -> None:
         limit = self.config.max_size
         if limit is not None and size > limit:
-            rule = f"It is larger than the {limit:,} bytes of UPLOADED_{self.name.upper()}_MAX_SIZE"
+            rule = f"It is larger than {limit:,} bytes"
             raise FileTooLarge(set_name=self.name, filename=filename, rule=rule)
 
 

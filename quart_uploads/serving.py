@@ -10,7 +10,7 @@ from quart.wrappers.response import ResponseBody
 
 from .config import BLUEPRINT, URL_PREFIX, URL_RULE
 from .delivery import Delivery, chunk_sizes, find_delivery
-from .steps import completed, in_thread
+from .steps import completed, in_thread, start_in_thread
 from .storage import StoredFile
 
 blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
@@ -21,7 +21,8 @@ async def uploaded_file(setname: str, filename: str) -> Response:
     """Send a stored file."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        plan, found = await in_thread(find_delivery, app, setname, filename, request.method, request.headers)
+        finding = start_in_thread(find_delivery, app, setname, filename, request.method, request.headers)
+        plan, found = await completed(finding, undo=_close)
     except FileNotFoundError:
         abort(404)
     body = app.response_class.data_body_class(found) if isinstance(found, bytes) else StoredFileBody(found, plan)
@@ -29,6 +30,11 @@ async def uploaded_file(setname: str, filename: str) -> Response:
     # A large file on a slow line may take longer than RESPONSE_TIMEOUT, which counts from the first byte.
     response.timeout = None
     return response
+
+
+def _close(answer: tuple[Delivery, bytes | StoredFile]) -> None:
+    if isinstance(answer[1], StoredFile):
+        answer[1].close()
 
 
 class StoredFileBody(ResponseBody):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import os
 from collections.abc import AsyncIterator, Iterable
@@ -22,7 +21,7 @@ from .names import check_stored
 from .operations import deleting, free_basename, listing, saving, saving_all
 from .reader import FormReader, Part, ProgressHook
 from .rules import BaseUploadSet
-from .steps import completed, drive_async, in_thread
+from .steps import completed, drive_async, in_thread, start_in_thread
 from .storage import FileInfo, LocalStorage, StoredFile
 from .storage.stored import CHUNK
 from .testing import BaseTestingFileStorage
@@ -132,10 +131,6 @@ class UploadSet(BaseUploadSet):
 
     _own_resolve_conflict = resolve_conflict
 
-    @property
-    def _counts_namesakes(self) -> bool:
-        return self.resolve_conflict == self._own_resolve_conflict
-
     def _current_app(self) -> Any:
         return current_app._get_current_object()  # type: ignore[attr-defined]
 
@@ -156,11 +151,8 @@ class AsyncStoredFile:
         self._stored: StoredFile | None = None
 
     async def __aenter__(self) -> Self:
-        try:
-            await in_thread(self._open)
-        except asyncio.CancelledError:
-            await self.close()
-            raise
+        opening = start_in_thread(self._storage.open, self._name)
+        self._stored = await completed(opening, undo=StoredFile.close)
         return self
 
     async def __aexit__(
@@ -189,9 +181,6 @@ class AsyncStoredFile:
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while chunk := await self.read(CHUNK):
             yield chunk
-
-    def _open(self) -> None:
-        self._stored = self._storage.open(self._name)
 
     @property
     def _opened(self) -> StoredFile:

@@ -1,6 +1,7 @@
 """Signals, sent as the framework sends its own: the app is the sender, or ``None`` where there is none.
 
-In Quart, receivers may be coroutine functions.
+In Quart, receivers may be coroutine functions. An error of a receiver reaches the caller of the set's
+method, and does not undo what was announced.
 """
 
 from __future__ import annotations

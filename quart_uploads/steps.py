@@ -95,13 +95,20 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
 
 
 async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a blocking function in a worker thread, with the caller's context; see :func:`completed`."""
+    """Call a blocking function in a worker thread and wait for it; see :func:`completed`."""
+    return await completed(start_in_thread(function, *args, **kwargs))
+
+
+def start_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+    """Call a blocking function in a worker thread, with the caller's context."""
     bound = partial(copy_context().run, function, *args, **kwargs)
-    return await completed(asyncio.get_running_loop().run_in_executor(None, bound))
+    return asyncio.get_running_loop().run_in_executor(None, bound)
 
 
-async def completed(call: Awaitable[T]) -> T:
+async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:
     """Wait for work in a thread.
+
+    :param undo: is given the result if nobody else will get it.
 
     A thread cannot be interrupted: on cancellation this waits until the work is done, so that nothing
     goes on behind the caller's back, and then raises :exc:`asyncio.CancelledError`.
@@ -115,6 +122,7 @@ async def completed(call: Awaitable[T]) -> T:
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue
-        if not future.cancelled():
-            future.exception()  # retrieved, or asyncio would report it as lost
+        # The exception has to be retrieved, or asyncio would report it as lost.
+        if not future.cancelled() and future.exception() is None and undo is not None:
+            undo(future.result())
         raise

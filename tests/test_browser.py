@@ -219,7 +219,7 @@ def test_the_servers_word_on_a_large_photo_is_shown(log: Page) -> None:
     log.route("**/", without_limit)
     log.reload()
     choose(log, ("huge.png", bytes(MAX_SIZE + 1)))
-    expect(rows(log, "refused")).to_contain_text("It is larger than the 3,000,000 bytes")
+    expect(rows(log, "refused")).to_contain_text("It is larger than 3,000,000 bytes")
 
 
 def test_a_server_that_fails_or_is_gone(log: Page) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Flavour
+from conftest import FLAVOURS, Flavour
 
 
 def configured(flavour: Flavour, uset: Any, **config: Any) -> Any:
@@ -74,7 +74,7 @@ def test_no_destination_is_an_error_that_names_the_keys(flavour: Flavour) -> Non
         configured(flavour, flavour.UploadSet("photos"))
 
 
-@pytest.mark.parametrize("size", ["ten", "-1", 1.5j])
+@pytest.mark.parametrize("size", ["ten", "-1", 1.5j, float("inf")])
 def test_a_size_that_makes_no_sense_is_an_error_that_names_the_key(flavour: Flavour, size: Any) -> None:
     with pytest.raises(ValueError, match="UPLOADED_PHOTOS_MAX_SIZE"):
         configured(flavour, flavour.UploadSet("photos"), UPLOADED_PHOTOS_DEST="/x", UPLOADED_PHOTOS_MAX_SIZE=size)
@@ -85,7 +85,6 @@ def test_unset_environment_variables_count_as_not_set(flavour: Flavour) -> None:
         flavour,
         flavour.UploadSet("photos"),
         UPLOADED_PHOTOS_DEST="",
-        UPLOADED_PHOTOS_URL="",
         UPLOADED_PHOTOS_ALLOW="",
         UPLOADED_PHOTOS_MAX_SIZE="",
         UPLOADS_FSYNC="",
@@ -195,6 +194,32 @@ async def test_without_a_url_the_app_serves_the_set_unless_told_not_to(flavour: 
     async with Context(flavour, silent):
         with pytest.raises(RuntimeError, match="UPLOADED_PHOTOS_URL"):
             uset.url("a.jpg")
+
+
+async def test_an_empty_url_keeps_a_set_from_being_served(flavour: Flavour, tmp_path: Path) -> None:
+    uset = flavour.UploadSet("photos")
+    app = flavour.app(UPLOADED_PHOTOS_DEST=tmp_path, UPLOADED_PHOTOS_URL="")
+    flavour.configure_uploads(app, uset)
+    assert "_uploads" not in app.blueprints
+    async with Context(flavour, app):
+        assert uset.url("a b.jpg") == "a%20b.jpg"
+
+
+def test_a_set_of_the_other_flavour_is_refused(flavour: Flavour) -> None:
+    (other,) = (each for each in FLAVOURS.values() if each is not flavour)
+    for sets in (other.UploadSet(), (flavour.UploadSet(), other.UploadSet())):
+        with pytest.raises(TypeError, match=r"is not a quart_uploads.*UploadSet"):
+            flavour.configure_uploads(flavour.app(UPLOADS_DEFAULT_DEST="/x"), sets)
+
+
+def test_extensions_that_can_be_read_once_are_kept(flavour: Flavour) -> None:
+    uset = flavour.UploadSet("photos", (ext for ext in ("jpg", "png")))
+    uset._config = flavour.UploadConfiguration("/x", None, iter(["exe"]), iter(["png"]))
+    banned = flavour.UploadSet("files", flavour.AllExcept(ext for ext in ("php",)))
+    banned._config = flavour.UploadConfiguration("/x")
+    for _ in range(2):
+        assert [uset.extension_allowed(ext) for ext in ("jpg", "png", "exe")] == [True, False, True]
+        assert [banned.extension_allowed(ext) for ext in ("jpg", "php")] == [True, False]
 
 
 def test_addslash(flavour: Flavour) -> None:

@@ -76,6 +76,7 @@ class OnlyContains:
         (("jpg",), ("jpg",), ("jpg",), ["jpg"], []),
         ((), (), (), [], ["jpg", ""]),
         (("",), (), (), [""], ["jpg"]),
+        ("", (), (), [""], ["jpg"]),
     ],
 )
 def test_allow_goes_before_deny_and_deny_before_the_set(

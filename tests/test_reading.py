@@ -87,10 +87,13 @@ async def test_list_has_every_file_and_nothing_hidden(
     (destination / "in.jpg").symlink_to("photo.jpg")
     (destination / "dangling.jpg").symlink_to("nowhere")
     (destination / "loop").symlink_to(".")
+    (destination / "line\nbreak.jpg").touch()
+    (destination / os.fsdecode(b"not-utf8-\xff.jpg")).touch()
     names = await flavour.run(photos.list)
     assert names == ["a/photo.jpg", "ab/photo.jpg", "b/c/photo.jpg", "in.jpg", "photo.jpg"]
     for name in names:
         assert await flavour.run(photos.exists, name)
+    assert await flavour.run(photos.list, ".hidden") == []
     assert await flavour.run(photos.list, "b") == ["b/c/photo.jpg"]
     assert await flavour.run(photos.list, "a/") == ["a/photo.jpg"]
     assert await flavour.run(photos.list, "photo.jpg") == await flavour.run(photos.list, "nowhere") == []

@@ -55,7 +55,7 @@ async def test_a_refusal_that_no_view_catches_answers_415_or_413(flavour: Flavou
     assert "photos: &#39;ab.exe&#39; was not saved. File extension &#39;exe&#39; is not allowed" in body
     status, body = await post(flavour, app, "a.jpg", 1001)
     assert status == 413
-    assert "1,000 bytes of UPLOADED_PHOTOS_MAX_SIZE" in body
+    assert "It is larger than 1,000 bytes" in body
 
 
 async def test_a_name_that_no_view_could_use_answers_400(flavour: Flavour, app: Any) -> None:

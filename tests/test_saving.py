@@ -7,18 +7,19 @@ import io
 import os
 import shutil
 import stat
+from io import FileIO
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import pytest
-from conftest import FLAVOURS, Flavour, tree
+from conftest import FLAVOURS, Flavour, stage_under_hidden_names, tree
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import quart_uploads.flask
 from quart_uploads import FileTooLarge, UploadNotAllowed
-from quart_uploads.storage import LocalStorage, StagedFile
+from quart_uploads.storage import LocalStorage, StagedFile, staging
 
 
 async def test_save_returns_the_name_and_stores_every_byte(
@@ -375,7 +376,7 @@ async def test_a_file_over_the_size_limit_is_refused(
         await flavour.run(photos.save, flavour.upload(b"x" * size))
         assert tree(destination) == {"photo.jpg": b"x" * size}
         return
-    with pytest.raises(FileTooLarge, match=r"10 bytes of UPLOADED_PHOTOS_MAX_SIZE") as caught:
+    with pytest.raises(FileTooLarge, match="It is larger than 10 bytes") as caught:
         await flavour.run(photos.save, flavour.upload(b"x" * size))
     assert caught.value.code == 413
     assert isinstance(caught.value, UploadNotAllowed)
@@ -552,6 +553,89 @@ async def test_a_read_error_of_the_source_leaves_nothing(
     assert await flavour.run(photos.save, flavour.upload()) == "photo.jpg"
 
 
+async def test_overwriting_never_ends_with_neither_file(
+    flavour: Flavour, photos: Any, destination: Path, any_staging: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await flavour.run(photos.save, flavour.upload(b"old"))
+    photos._config.fsync = True
+    fsync = os.fsync
+
+    def fail_for_directories(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(5, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_for_directories)
+    with pytest.raises(OSError, match="Input/output error"):
+        await flavour.run(photos.save, flavour.upload(b"new"), overwrite=True)
+    assert tree(destination) == {"photo.jpg": b"new"}
+    with pytest.raises(OSError, match="Input/output error"):
+        await flavour.run(photos.save, flavour.upload(b"other"))
+    assert tree(destination) == {"photo.jpg": b"new"}
+
+
+async def test_an_error_that_comes_with_closing_leaves_nothing(
+    flavour: Flavour, photos: Any, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, where a quota may show only when a file is closed."""
+
+    class Quota(FileIO):
+        def close(self) -> None:
+            if not self.closed:
+                super().close()
+                raise OSError(122, "Disk quota exceeded")
+
+    stage_under_hidden_names(monkeypatch)
+    monkeypatch.setattr(staging, "FileIO", Quota)
+    with pytest.raises(OSError, match="Disk quota exceeded"):
+        await flavour.run(photos.save_all, [flavour.upload(), flavour.upload(), flavour.upload()])
+    assert tree(destination) == {}
+
+
+async def test_a_file_that_cannot_be_taken_back_does_not_keep_the_others(
+    flavour: Flavour, photos: Any, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, unlink = LocalStorage.publish, os.unlink
+
+    def fail_at_the_third(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> None:
+        if target.basename == "c.jpg":
+            raise OSError(28, "No space left on device")
+        publish(self, staged, target, **kwargs)
+
+    def fail_for_the_second(path: str) -> None:
+        if path.endswith("b.jpg"):
+            raise OSError(5, "Input/output error")
+        unlink(path)
+
+    monkeypatch.setattr(LocalStorage, "publish", fail_at_the_third)
+    monkeypatch.setattr(os, "unlink", fail_for_the_second)
+    with pytest.raises(OSError, match="No space left") as caught:
+        await flavour.run(photos.save_all, [flavour.upload(filename=f"{letter}.jpg") for letter in "abc"])
+    assert "'b.jpg' could not be taken back" in "".join(caught.value.__notes__)
+    assert set(tree(destination)) == {"b.jpg"}
+
+
+async def test_files_are_linked_by_name_where_a_security_module_forbids_proc(
+    flavour: Flavour, photos: Any, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = os.link
+
+    def forbid_proc(source: str, path: str, **kwargs: Any) -> None:
+        if source.startswith("/proc"):
+            raise PermissionError(1, "Operation not permitted")
+        link(source, path, **kwargs)
+
+    monkeypatch.setattr(os, "link", forbid_proc)
+    for _ in range(2):
+        await flavour.run(photos.save, flavour.upload(), "a")
+    assert tree(destination) == {"a/photo.jpg": b"content", "a/photo_1.jpg": b"content"}
+
+
+async def test_save_all_of_one_upload_is_an_error(flavour: Flavour, photos: Any) -> None:
+    with pytest.raises(TypeError, match="several uploads"):
+        await flavour.run(photos.save_all, flavour.upload())
+
+
 async def test_fsync_waits_for_the_file_and_for_every_directory(
     flavour: Flavour, photos: Any, destination: Path, any_staging: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -566,5 +650,9 @@ async def test_fsync_waits_for_the_file_and_for_every_directory(
 
     monkeypatch.setattr(os, "fsync", note)
     await flavour.run(photos.save, flavour.upload(), "a/b")
-    expected = [destination / "a/b/photo.jpg", destination / "a/b", destination / "a", destination]
-    assert synced == [(path.stat().st_dev, path.stat().st_ino) for path in expected]
+    # The new directories from where the file system was known, then the file, then its name up to the set.
+    new = [destination.parent, destination / "a", destination]
+    expected = [*new, destination / "a/b/photo.jpg", destination / "a/b", destination / "a", destination]
+    identities = [(path.stat().st_dev, path.stat().st_ino) for path in expected]
+    assert set(synced) == set(identities)
+    assert synced[-3:] == identities[-3:]

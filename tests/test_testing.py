@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Flavour
 
-from quart_uploads import UploadNotAllowed
+from quart_uploads import FileTooLarge, UploadNotAllowed
 
 
 async def test_it_learns_its_final_path_and_nothing_touches_the_disk(
@@ -31,9 +32,12 @@ async def test_it_follows_the_rules_of_the_set(flavour: Flavour, photos: Any, de
     assert await flavour.run(photos.save, storage, overwrite=True) == "foo.jpg"
     with pytest.raises(UploadNotAllowed):
         await flavour.run(photos.save, flavour.TestingFileStorage(filename="foo.exe"))
-    storages = [flavour.TestingFileStorage(filename="a.jpg"), flavour.TestingFileStorage(filename="b.jpg")]
-    assert await flavour.run(photos.save_all, storages) == ["a.jpg", "b.jpg"]
-    assert [storage.saved for storage in storages] == [str(destination / name) for name in ("a.jpg", "b.jpg")]
+    photos._config.max_size = 3
+    with pytest.raises(FileTooLarge):
+        await flavour.run(photos.save, flavour.TestingFileStorage(io.BytesIO(b"four"), "foo.jpg"))
+    storages = [flavour.TestingFileStorage(filename="a.jpg"), flavour.TestingFileStorage(filename="a.jpg")]
+    assert await flavour.run(photos.save_all, storages) == ["a.jpg", "a_1.jpg"]
+    assert [storage.saved for storage in storages] == [str(destination / name) for name in ("a.jpg", "a_1.jpg")]
 
 
 def test_it_has_the_documented_defaults(flavour: Flavour) -> None:

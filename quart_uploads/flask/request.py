@@ -28,4 +28,5 @@ class UploadRequest(Request):
 def install_streaming(app: Flask) -> None:
     """Extend an app's own request class, once."""
     if not issubclass(app.request_class, UploadRequest):
-        app.request_class = type("UploadRequest", (UploadRequest, app.request_class), {})
+        request_class: type[Request] = type("UploadRequest", (UploadRequest, app.request_class), {})
+        app.request_class = request_class

@@ -82,10 +82,6 @@ class UploadSet(BaseUploadSet):
 
     _own_resolve_conflict = resolve_conflict
 
-    @property
-    def _counts_namesakes(self) -> bool:
-        return self.resolve_conflict == self._own_resolve_conflict
-
     def _current_app(self) -> Any:
         return current_app._get_current_object()  # type: ignore[attr-defined]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from io import FileIO
 
 from ..exceptions import InvalidName
-from ..names import StoredName, is_hidden
+from ..names import StoredName, is_hidden, is_stored
 from .staging import StagedFile, part_path
 from .stored import FileInfo, StoredFile
 
@@ -43,7 +43,7 @@ class LocalStorage:
             return self.root
         path = self.path(folder)
         if not self._is_inside(path):
-            raise InvalidName(f"Security: Path traversal attempt detected: folder {folder!r} leads out of {self.root}")
+            raise InvalidName(f"Security: Path traversal attempt detected: the folder {folder!r} leads out of the set")
         return path
 
     def stage(self) -> StagedFile:
@@ -54,7 +54,7 @@ class LocalStorage:
         try:
             return StagedFile(self.root)
         except FileNotFoundError:
-            _make_directory(self.root)
+            self._make_directory(self.root)
             return StagedFile(self.root)
 
     def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
@@ -75,7 +75,7 @@ class LocalStorage:
             if self._fsync:
                 staged.sync()
 
-        remedies = {errno.ENOENT: lambda: _make_directory(directory), errno.EXDEV: move}
+        remedies = {errno.ENOENT: lambda: self._make_directory(directory), errno.EXDEV: move}
         if self._fsync:
             staged.sync()
         while True:
@@ -88,7 +88,7 @@ class LocalStorage:
                     raise
                 remedy()
         if self._fsync:
-            self._sync_directories(directory)
+            _sync_directories(directory, self.root)
 
     def withdraw(self, staged: StagedFile, target: StoredName) -> None:
         """Take the name away again from a file that :meth:`publish` gave it, unless another has it by now."""
@@ -149,7 +149,12 @@ class LocalStorage:
             raise _translated(error, name) from error
 
     def list(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of the files in a folder and in those below it, in the order of the names."""
+        """Yield the names of the files in a folder and in those below it, in the order of the names.
+
+        What other methods would not find or refuse is left out.
+        """
+        if is_hidden(folder):
+            return
         try:
             entries = sorted(os.scandir(self.folder_path(folder)), key=lambda entry: entry.name)
         except OSError as error:
@@ -158,7 +163,7 @@ class LocalStorage:
             raise
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if entry.name.startswith("."):
+            if not is_stored(name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield from self.list(name)
@@ -175,17 +180,17 @@ class LocalStorage:
         root = os.path.realpath(self.root)
         return os.path.commonpath([os.path.realpath(path), root]) == root
 
-    def _sync_directories(self, directory: str) -> None:
-        # A name, and that of each new folder, is kept in the directory above it (fsync(2)).
-        while True:
-            descriptor = os.open(directory, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-            if directory == self.root:
-                return
-            directory = os.path.dirname(directory)
+    def _make_directory(self, path: str) -> None:
+        known = path
+        while not os.path.exists(known):
+            known = os.path.dirname(known)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except FileExistsError as error:
+            # To a caller, FileExistsError would mean that an upload's name is taken.
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
+        if self._fsync and known != path:
+            _sync_directories(os.path.dirname(path), known)
 
 
 def absolute(path: str) -> str:
@@ -199,12 +204,21 @@ def is_taken(path: str) -> bool:
     return os.path.exists(path) or os.path.islink(path)
 
 
-def _make_directory(path: str) -> None:
-    try:
-        os.makedirs(path, exist_ok=True)
-    except FileExistsError as error:
-        # To a caller, FileExistsError would mean that an upload's name is taken.
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
+def _sync_directories(lowest: str, highest: str) -> None:
+    """Return when the names in a directory, and in those above it, are on the disk (fsync(2))."""
+    while True:
+        descriptor = os.open(lowest, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError as error:
+            # Some network and FUSE file systems know no such thing, and keep names by themselves.
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+                raise
+        finally:
+            os.close(descriptor)
+        if lowest == highest:
+            return
+        lowest = os.path.dirname(lowest)
 
 
 def _replace(staged: StagedFile, path: str) -> None:

@@ -43,17 +43,19 @@ class StagedFile:
     """A file being written that nobody can see; a context manager that throws away what was not published.
 
     :param directory: where it is staged, on the file system that it will be published on.
+    :param named: stage it under a hidden name even where there are anonymous files.
     :raises OSError: the directory cannot be written to.
     """
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, named: bool = False) -> None:
         self.size = 0
         self._part: str | None = None
-        descriptor = _open_anonymous(directory)
+        descriptor = None if named else _open_anonymous(directory)
         if descriptor is None:
             self._part = part_path(directory)
             descriptor = os.open(self._part, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
         self._file = FileIO(descriptor, "r+")
+        self._identity = os.fstat(descriptor)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data.
@@ -100,19 +102,20 @@ class StagedFile:
         """Return when the content is on the disk."""
         os.fsync(self._file.fileno())
 
-    def move_to(self, directory: str) -> None:
-        """Become a file that is staged on another file system, with the same content."""
-        with StagedFile(directory) as copy:
+    def move_to(self, directory: str, *, named: bool = False) -> None:
+        """Become a file that is staged elsewhere, with the same content."""
+        with StagedFile(directory, named=named) as copy:
             self._file.seek(0)
             while chunk := self._file.read(CHUNK):
                 copy.write(chunk)
             self._file, copy._file = copy._file, self._file
             self._part, copy._part = copy._part, self._part
+            self._identity = copy._identity
 
     def is_at(self, path: str) -> bool:
         """Tell whether this very file, not just one like it, has the path."""
         try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path, follow_symlinks=False))
+            return os.path.samestat(self._identity, os.stat(path, follow_symlinks=False))
         except OSError:
             return False
 
@@ -123,11 +126,12 @@ class StagedFile:
         :raises OSError: with EXDEV, the path is on another file system.
         """
         if self._part is None:
-            descriptor = self._file.fileno()
-            # CPython only calls linkat(2), which can follow the link in /proc, if a directory descriptor is
-            # given. The path is absolute, so that the descriptor itself is not looked at.
-            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+            self._link_anonymous(path)
             return
+        if self._file.writable():
+            # Network file systems may write, and find a quota exceeded, only when the file is closed.
+            writer, self._file = self._file, FileIO(self._part)
+            writer.close()
         try:
             os.link(self._part, path)
         except OSError as error:
@@ -136,12 +140,27 @@ class StagedFile:
             rename_exclusively(self._part, path)
             self._part = None
 
+    def _link_anonymous(self, path: str) -> None:
+        descriptor = self._file.fileno()
+        try:
+            # CPython only calls linkat(2), which can follow the link in /proc, if a directory descriptor is
+            # given. The path is absolute, so that the descriptor itself is not looked at.
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # A security module may forbid links through /proc; those of named files may still be allowed.
+            self.move_to(os.path.dirname(path), named=True)
+            self.publish(path)
+
     def close(self) -> None:
         """Let go of the file; if it was not published, nothing is left of it."""
-        self._file.close()
-        if self._part is not None:
-            part, self._part = self._part, None
-            os.unlink(part)
+        try:
+            self._file.close()
+        finally:
+            if self._part is not None:
+                part, self._part = self._part, None
+                os.unlink(part)
 
     def __enter__(self) -> Self:
         return self
