@@ -83,7 +83,16 @@ __all__ = [
 
 
 class UploadSet(BaseUploadSet):
-    __doc__ = BaseUploadSet.__doc__
+    """A named set of uploaded files, for Flask: every method blocks.
+
+    Its configuration is kept on the app, so that one set serves several apps.
+
+    :param name: alphanumeric; names the set in config keys and URLs.
+    :param extensions: what it allows: presets added together, any container, or one string.
+    :param default_dest: the destination if the config names none: a path, or a callable that is given the
+        app and returns a path or ``None``.
+    :raises ValueError: the name is not alphanumeric.
+    """
 
     def save(
         self, storage: FileStorage, folder: str | None = None, name: str | None = None, *, overwrite: bool = False
@@ -155,7 +164,7 @@ class TestingFileStorage(BaseTestingFileStorage):
         :param dst: the path.
         :param buffer_size: not used.
         """
-        self.saved = os.fspath(dst)
+        self.saved: str | None = os.fspath(dst)
 
 
 def configure_uploads(app: Flask, upload_sets: UploadSet | Iterable[UploadSet]) -> None:
@@ -173,7 +182,7 @@ def patch_request_class(app: Flask, size: int | None = 16 * 1024 * 1024) -> None
         app.config["MAX_CONTENT_LENGTH"] = size
 
 
-blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
+blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
 
 
 @blueprint.route(URL_RULE)
