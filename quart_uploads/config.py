@@ -61,10 +61,10 @@ class UploadConfiguration:
         max_size: int | None = None,
         fsync: bool = False,
     ) -> None:
-        self.destination = os.fspath(destination)
+        self.destination: str = os.fspath(destination)
         self.base_url = base_url
-        self.allow = as_container(allow)
-        self.deny = as_container(deny)
+        self.allow: Container[str] | Iterable[str] = as_container(allow)
+        self.deny: Container[str] | Iterable[str] = as_container(deny)
         self.max_size = max_size
         self.fsync = fsync
 
@@ -77,8 +77,6 @@ class UploadConfiguration:
         if not isinstance(other, UploadConfiguration):
             return NotImplemented
         return self.tuple == other.tuple
-
-    __hash__ = None  # type: ignore[assignment]  # its attributes may be changed
 
     def __repr__(self) -> str:
         return (

@@ -34,8 +34,8 @@ class UploadNotAllowed(HTTPException):
     :param rule: which rule refused it, in words.
     """
 
-    code = 415
-    description = "This upload is not allowed."
+    code: int | None = 415
+    description: str | None = "This upload is not allowed."
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class UploadNotAllowed(HTTPException):
         if description is None and rule is not None:
             description = f"{set_name}: {filename!r} was not saved. {rule}."
         super().__init__(description)
-        self.args = (self.description,)
+        self.args: tuple[object, ...] = (self.description,)
         self.set_name = set_name
         self.filename = filename
         self.rule = rule
@@ -60,4 +60,4 @@ class UploadNotAllowed(HTTPException):
 class FileTooLarge(UploadNotAllowed):
     """A file is larger than its set's ``UPLOADED_X_MAX_SIZE``. Answers 413 if it is not caught."""
 
-    code = 413
+    code: int | None = 413

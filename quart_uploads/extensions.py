@@ -65,7 +65,7 @@ class AllExcept(Container[str]):
     """
 
     def __init__(self, items: Container[str] | Iterable[str]) -> None:
-        self.items = as_container(items)
+        self.items: Container[str] | Iterable[str] = as_container(items)
 
     def __contains__(self, item: object) -> bool:
         return not (isinstance(item, str) and holds(self.items, item))

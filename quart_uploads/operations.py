@@ -194,7 +194,6 @@ class _Upload:
             if not self._overwrite and self._is_taken(self.target):
                 return False
             self._pretended.add(self.target)
-            assert isinstance(self.storage, BaseTestingFileStorage)
             yield from settled(self.storage.save(self._store.path(str(self.target))))  # type: ignore[func-returns-value]
             return True
         try:

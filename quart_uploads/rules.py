@@ -21,14 +21,7 @@ from .storage import LocalStorage
 
 
 class BaseUploadSet(ABC):
-    """The rules that the upload sets of both flavours share.
-
-    :param name: alphanumeric; names the set in config keys and URLs.
-    :param extensions: what it allows: presets added together, any container, or one string.
-    :param default_dest: the destination if the config names none: a path, or a callable that is given the
-        app and returns a path or ``None``.
-    :raises ValueError: the name is not alphanumeric.
-    """
+    """The rules that the upload sets of both flavours share."""
 
     def __init__(
         self,
@@ -40,7 +33,7 @@ class BaseUploadSet(ABC):
             raise ValueError("Name must be alphanumeric (no underscores)")
         self.name = name
         # "" holds the empty extension, as it does for the "in" of Python.
-        self.extensions = ("",) if extensions == "" else as_container(extensions)
+        self.extensions: Container[str] | Iterable[str] = ("",) if extensions == "" else as_container(extensions)
         self.default_dest = default_dest
         self._config: UploadConfiguration | None = None
 
@@ -83,7 +76,7 @@ class BaseUploadSet(ABC):
         :param basename: the name; by default that of the upload.
         """
         if basename is None:
-            basename = storage if isinstance(storage, str) else storage.filename or ""
+            basename = storage if isinstance(storage, str) else str(storage.filename or "")
         return self.extension_allowed(extension(basename))
 
     def get_basename(self, filename: str) -> str:
@@ -165,7 +158,9 @@ class BaseUploadSet(ABC):
             raise InvalidName("Filename must not be empty!")
         return storage.filename
 
-    def _choose_name(self, storage: FileStorage | BasePart, basename: str, folder: str | None, name: str | None) -> StoredName:
+    def _choose_name(
+        self, storage: FileStorage | BasePart, basename: str, folder: str | None, name: str | None
+    ) -> StoredName:
         """Decide where an upload goes.
 
         :param basename: what :meth:`get_basename` made of its name.

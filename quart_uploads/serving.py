@@ -13,7 +13,7 @@ from .delivery import Delivery, chunk_sizes, find_delivery
 from .steps import completed, in_thread, start_in_thread
 from .storage import StoredFile
 
-blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
+blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
 
 
 @blueprint.route(URL_RULE)

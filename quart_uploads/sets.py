@@ -28,7 +28,16 @@ from .testing import BaseTestingFileStorage
 
 
 class UploadSet(BaseUploadSet):
-    __doc__ = BaseUploadSet.__doc__
+    """A named set of uploaded files, for Quart: the methods that touch files are coroutines.
+
+    Its configuration is kept on the app, so that one set serves several apps.
+
+    :param name: alphanumeric; names the set in config keys and URLs.
+    :param extensions: what it allows: presets added together, any container, or one string.
+    :param default_dest: the destination if the config names none: a path, or a callable that is given the
+        app and returns a path or ``None``.
+    :raises ValueError: the name is not alphanumeric.
+    """
 
     async def save(
         self,
@@ -204,4 +213,4 @@ class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
         :param destination: the path.
         :param buffer_size: not used.
         """
-        self.saved = os.fspath(destination)
+        self.saved: str | None = os.fspath(destination)

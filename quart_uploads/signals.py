@@ -6,15 +6,15 @@ method, and does not undo what was announced.
 
 from __future__ import annotations
 
-from blinker import Namespace
+from blinker import NamedSignal, Namespace
 
 _signals = Namespace()
 
 #: A file was saved. Receives ``upload_set``, ``name`` (with its folder) and ``storage``.
-upload_saved = _signals.signal("upload-saved")
+upload_saved: NamedSignal = _signals.signal("upload-saved")
 
 #: A file was refused. Receives ``upload_set``, ``storage`` and ``error``, an :class:`UploadNotAllowed`.
-upload_rejected = _signals.signal("upload-rejected")
+upload_rejected: NamedSignal = _signals.signal("upload-rejected")
 
 #: A file was deleted. Receives ``upload_set`` and ``name``.
-upload_deleted = _signals.signal("upload-deleted")
+upload_deleted: NamedSignal = _signals.signal("upload-deleted")

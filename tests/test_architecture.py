@@ -12,17 +12,23 @@ import quart_uploads
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
     {"exceptions", "extensions"},
-    {"names", "media", "signals", "steps", "testing"},
-    {"storage"},
-    {"config"},
+    {"names", "media", "signals", "steps", "testing", "forms"},
+    {"storage", "parts"},
+    {"config", "received", "reading"},
     {"rules"},
     {"operations", "delivery"},
-    {"sets"},
+    {"body", "reader"},
+    {"sets", "request"},
     {"serving"},
     {"app", "flask"},
     {"__init__"},
 ]
-FRAMEWORKS = {"quart": {"sets", "serving", "app"}, "flask": {"flask"}, "aiofiles": {"sets", "serving"}}
+FRAMEWORKS = {
+    "quart": {"body", "reader", "request", "sets", "serving", "app"},
+    "flask": {"flask"},
+    "aiofiles": {"sets", "serving"},
+    "multipart": {"forms"},
+}
 
 
 def floor_of(module: str) -> int:

@@ -10,7 +10,7 @@ from ..config import BLUEPRINT, URL_PREFIX, URL_RULE
 from ..delivery import Delivery, chunk_sizes, find_delivery
 from ..storage import StoredFile
 
-blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
+blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
 
 
 @blueprint.route(URL_RULE)

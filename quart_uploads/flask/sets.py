@@ -22,7 +22,16 @@ from .reader import FormReader, Part, ProgressHook
 
 
 class UploadSet(BaseUploadSet):
-    __doc__ = BaseUploadSet.__doc__
+    """A named set of uploaded files, for Flask: every method blocks.
+
+    Its configuration is kept on the app, so that one set serves several apps.
+
+    :param name: alphanumeric; names the set in config keys and URLs.
+    :param extensions: what it allows: presets added together, any container, or one string.
+    :param default_dest: the destination if the config names none: a path, or a callable that is given the
+        app and returns a path or ``None``.
+    :raises ValueError: the name is not alphanumeric.
+    """
 
     def save(
         self,
@@ -103,4 +112,4 @@ class TestingFileStorage(BaseTestingFileStorage):
         :param dst: the path.
         :param buffer_size: not used.
         """
-        self.saved = os.fspath(dst)
+        self.saved: str | None = os.fspath(dst)

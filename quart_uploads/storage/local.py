@@ -27,7 +27,7 @@ class LocalStorage:
     """
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
-        self.root = absolute(root)
+        self.root: str = absolute(root)
         self._fsync = fsync
 
     def path(self, name: str) -> str:

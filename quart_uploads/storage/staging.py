@@ -48,7 +48,7 @@ class StagedFile:
     """
 
     def __init__(self, directory: str, *, named: bool = False) -> None:
-        self.size = 0
+        self.size: int = 0
         self._part: str | None = None
         descriptor = None if named else _open_anonymous(directory)
         if descriptor is None:

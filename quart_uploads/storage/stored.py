@@ -53,7 +53,7 @@ class StoredFile:
         #: The open file, unbuffered.
         self.file = file
         #: What is known of the very file that is open, whatever its name is given to meanwhile.
-        self.info = FileInfo.from_stat(name, os.fstat(file.fileno()))
+        self.info: FileInfo = FileInfo.from_stat(name, os.fstat(file.fileno()))
 
     def read(self, size: int = -1) -> bytes:
         """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""

@@ -1,0 +1,148 @@
+"""Everything that is run on this project: ``nox --list`` tells what there is, plain ``nox`` checks all of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.sessions = ["lint", "typing", "tests", "docs", "build"]
+nox.options.reuse_venv = "yes"
+
+PYPROJECT = nox.project.load_toml("pyproject.toml")
+DEMO = "docs/examples/photolog/app.py"
+
+# Fails where something else than the package that this session built and installed would be imported: another
+# distribution of the same import name (quart-wtforms requires "quart-uploads"), or the sources in the checkout.
+CHECK_INSTALLED = f"""
+import importlib.metadata, pathlib, sys
+import quart_uploads.flask
+package = pathlib.Path(quart_uploads.__file__).parent
+version = importlib.metadata.version("quart-uploads")
+assert version == {PYPROJECT["project"]["version"]!r}, version
+assert package.is_relative_to(sys.prefix), package
+assert not (package / "file_ext.py").exists(), f"files of another distribution in {{package}}"
+assert (package / "py.typed").exists(), "py.typed is missing"
+print("Python", sys.version.split()[0], "imports quart-uploads", version, "from", package)
+"""
+
+
+def interpreters() -> dict[str, str]:
+    """Find one Python of every supported version that is on this machine, and the one that runs nox.
+
+    Each is run to see: a name on PATH may be a shim of pyenv for a version that is not switched on.
+    """
+    versions = nox.project.python_versions(PYPROJECT)
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    candidates = [shutil.which(f"python{version}") for version in versions]
+    candidates += [str(path) for version in versions for path in pyenv.glob(f"versions/{version}*/bin/python")]
+    found = {"{}.{}".format(*sys.version_info): sys.executable}
+    for candidate in filter(None, candidates):
+        program = "import sys; print('{}.{}'.format(*sys.version_info))"
+        try:
+            probe = subprocess.run([candidate, "-c", program], capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):
+            continue
+        if probe.stdout.strip() in versions:
+            found.setdefault(probe.stdout.strip(), candidate)
+    return found
+
+
+INTERPRETERS = interpreters()
+
+
+def install(session: nox.Session, *groups: str) -> None:
+    """Install the project and some of its dependency groups, and check that it is the one that counts."""
+    # In one call: quart-wtforms requires a "quart-uploads", and pip must know that this one is meant.
+    session.install(".", *nox.project.dependency_groups(PYPROJECT, *groups))
+    # No directory of the checkout is imported from, neither in the session nor in the processes it starts.
+    session.env["PYTHONSAFEPATH"] = "1"
+    session.run("python", "-c", CHECK_INSTALLED, log=False)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run the photolog, the demo of the tutorial, on this machine."""
+    install(session, "demo")
+    port = next(filter(is_free, range(5000, 5100)), None)
+    if port is None:
+        session.error("All ports from 5000 to 5099 are taken.")
+    session.log(f"Open http://127.0.0.1:{port} in a browser. Ctrl-C ends the demo.")
+    try:
+        session.run("hypercorn", "--bind", f"127.0.0.1:{port}", f"{DEMO}:create_app()")
+    except KeyboardInterrupt:
+        session.log("The demo has ended.")
+
+
+def is_free(port: int) -> bool:
+    """Tell whether nothing listens on a port of this machine."""
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) != 0
+
+
+@nox.session
+@nox.parametrize("python", [nox.param(path, id=version) for version, path in sorted(INTERPRETERS.items())])
+def tests(session: nox.Session) -> None:
+    """Run the tests against the installed package, on every supported Python that is found."""
+    session.log(f"Pythons found: {', '.join(sorted(INTERPRETERS))}. This is {session.name}.")
+    install(session, "tests")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests and tell which lines and branches of the package they reach."""
+    install(session, "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check the style of the code."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check the types, and that everything public has one."""
+    install(session, "typing")
+    session.run("mypy")
+    session.run("pyright")
+    session.run("pyright", "--verifytypes", "quart_uploads", "--ignoreexternal")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning is an error."""
+    install(session, "docs")
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the sdist and from that the wheel, and use the wheel in an environment of its own."""
+    session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build", "--outdir", "dist")
+    (wheel,) = Path("dist").glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    for wanted in ("quart_uploads/py.typed", "/licenses/LICENSE"):
+        if not any(name.endswith(wanted) for name in names):
+            session.error(f"{wanted} is not in {wheel}")
+    clean = Path(session.create_tmp()).resolve() / "clean"
+    session.run("virtualenv", "--clear", "--quiet", str(clean))
+    python = str(clean / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
+    session.run(python, "-I", "-c", CHECK_INSTALLED, external=True, log=False)
