@@ -59,11 +59,8 @@ class UploadBody(Body):
         if not data or self._abandoned or self._failure is not None:
             return
         self.received += len(data)
-        if self.limit is not None and self.received > self.limit:
-            self.abandon()
-        else:
-            self._chunks.append(data)
-            self._size += len(data)
+        self._chunks.append(data)
+        self._size += len(data)
         self._changed.set()
 
     def set_complete(self) -> None:

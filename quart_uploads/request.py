@@ -9,7 +9,7 @@ from typing import Any
 from quart import Quart, Request, current_app
 from quart.asgi import ASGIHTTPConnection
 from quart.wrappers.request import Body
-from werkzeug.datastructures import MultiDict
+from werkzeug.datastructures import FileStorage, iter_multi_items
 
 from .body import UploadBody
 from .config import min_rate, staging_storage
@@ -60,15 +60,17 @@ class UploadRequest(Request):
     async def _receive(self, may_pause: bool) -> bytes | None:
         return await self.body.get(PAUSE if may_pause else None)
 
-    async def close_uploads(self) -> None:
+    async def close(self) -> None:
         """Let go of the files; those that were saved stay."""
-        files = [file for _, file in (self._files or MultiDict()).items(multi=True) if isinstance(file, ReceivedFile)]
-        if any(file.spool.is_staged for file in files):
+        files = [file for _, file in iter_multi_items(self._files or ())]
+        if any(isinstance(file, ReceivedFile) and file.spool.is_staged for file in files):
             await in_thread(_close, files)
+        else:
+            await super().close()
 
 
 class UploadConnection(ASGIHTTPConnection):
-    """A connection that receives no faster than the view reads, and cleans up when it is over."""
+    """A connection that receives no faster than the view reads."""
 
     async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
         if _QUART_WAITS:
@@ -89,10 +91,9 @@ class UploadConnection(ASGIHTTPConnection):
             await super().handle_request(request, send)
         finally:
             request.body.abandon()
-            await request.close_uploads()
 
 
-def _close(files: list[ReceivedFile]) -> None:
+def _close(files: list[FileStorage]) -> None:
     with ExitStack() as closing:
         for file in files:
             closing.callback(file.close)

@@ -36,7 +36,8 @@ class ReceivedFile(BaseReceivedFile):
         if isinstance(dst, str | PathLike):
             self._save_as(dst)
         else:
-            shutil.copyfileobj(self.spool.open(), dst, CHUNK)
+            self.stream.seek(0)
+            shutil.copyfileobj(self.stream, dst, CHUNK)
 
 
 class Part(BasePart):

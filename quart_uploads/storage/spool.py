@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from io import BytesIO, FileIO
+from io import BytesIO
 from typing import IO
 
 from .local import LocalStorage
@@ -78,10 +78,10 @@ class Spool:
         return staged is self._staged
 
     def open(self) -> IO[bytes]:
-        """Return a stream for reading the content, with a position of its own."""
+        """Return a stream for reading the content. To be called once, all streams would share one position."""
         if self._staged is None:
             return BytesIO(b"".join(self._pending))
-        return FileIO(self._staged.reopen(), "r")
+        return self._staged.reader()
 
     def close(self) -> None:
         """Let go of the content. Blocks."""

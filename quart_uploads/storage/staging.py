@@ -81,7 +81,7 @@ class StagedFile:
                 self.write(b"".join(some)[written:])
 
     def copy_to(self, other: StagedFile, piece: int) -> Iterator[None]:
-        """Append the content to another staged file, and yield after every so many bytes."""
+        """Append the content to another staged file, and yield after every so many bytes. No position moves."""
         descriptor, offset = self._file.fileno(), 0
         while chunk := os.pread(descriptor, CHUNK, offset):
             other.write(chunk)
@@ -89,14 +89,11 @@ class StagedFile:
             if offset % piece == 0:
                 yield
 
-    def reopen(self) -> int:
-        """Return a descriptor for reading from the start, with a position of its own."""
-        descriptor = self._file.fileno()
-        if os.path.exists("/proc/self/fd"):
-            return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | _CLOEXEC)
-        copy = os.dup(descriptor)
-        os.lseek(copy, 0, os.SEEK_SET)
-        return copy
+    def reader(self) -> FileIO:
+        """Return a file object for reading the content. All of them share one position."""
+        reader = FileIO(os.dup(self._file.fileno()), "r")
+        reader.seek(0)
+        return reader
 
     def sync(self) -> None:
         """Return when the content is on the disk."""
@@ -105,9 +102,8 @@ class StagedFile:
     def move_to(self, directory: str, *, named: bool = False) -> None:
         """Become a file that is staged elsewhere, with the same content."""
         with StagedFile(directory, named=named) as copy:
-            self._file.seek(0)
-            while chunk := self._file.read(CHUNK):
-                copy.write(chunk)
+            for _ in self.copy_to(copy, CHUNK):
+                pass
             self._file, copy._file = copy._file, self._file
             self._part, copy._part = copy._part, self._part
             self._identity = copy._identity

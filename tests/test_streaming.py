@@ -1,0 +1,359 @@
+"""Uploads that are staged while they arrive: what views see of them, for both flavours."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+import quart
+from conftest import Flavour, tree
+
+import quart_uploads
+from quart_uploads import UploadNotAllowed
+
+SIZES = [0, 1, 65_535, 65_536, 65_537, 1 << 20, 3_000_001]
+
+
+def serve(flavour: Flavour, app: Any, view: Any) -> None:
+    """Let an app answer POST with what a coroutine function makes of the request.
+
+    In the blocking flavour there is nothing that it would wait for, so that it ends at its first step.
+    """
+
+    def blocking() -> Any:
+        coroutine = view()
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value
+        raise AssertionError("the view waits")
+
+    app.post("/")(view if flavour.is_async else blocking)
+
+
+@pytest.fixture
+def app(flavour: Flavour, destination: Path) -> Any:
+    app = flavour.app(UPLOADED_FILES_DEST=destination)
+    app.files = flavour.UploadSet("files", flavour.ALL)
+    flavour.configure_uploads(app, app.files)
+    return app
+
+
+async def files_of(flavour: Flavour) -> Any:
+    return await quart.request.files if flavour.is_async else flask.request.files
+
+
+async def form_of(flavour: Flavour) -> Any:
+    return await quart.request.form if flavour.is_async else flask.request.form
+
+
+async def maybe(value: Any) -> Any:
+    return await value if asyncio.iscoroutine(value) else value
+
+
+async def post(flavour: Flavour, app: Any, *contents: bytes, **kwargs: Any) -> tuple[int, Any]:
+    uploads = {f"file{n}": flavour.upload(content, f"{n}.bin") for n, content in enumerate(contents)}
+    status, _, body = await flavour.request(app, "POST", "/", upload=uploads, **kwargs)
+    try:
+        return status, json.loads(body)
+    except ValueError:
+        return status, body.decode()
+
+
+@pytest.mark.parametrize("size", SIZES)
+async def test_a_staged_upload_behaves_as_a_file(
+    flavour: Flavour, app: Any, destination: Path, tmp_path: Path, size: int, any_staging: None, descriptors: Any
+) -> None:
+    content = os.urandom(size)
+
+    async def view() -> Any:
+        (upload,) = (await files_of(flavour)).values()
+        assert upload.content_length == size
+        assert upload.read() == content
+        assert upload.seek(0) == 0
+        assert b"".join(upload) == content
+        names = [await maybe(app.files.save(upload)) for _ in range(3)]
+        upload.seek(max(size - 5, 0))
+        assert upload.read() == content[-5:]
+        await maybe(upload.save(tmp_path / "own.bin"))
+        await maybe(upload.save(tmp_path / "own.bin"))
+        return names
+
+    serve(flavour, app, view)
+    status, names = await post(flavour, app, content)
+    assert (status, names) == (200, ["0.bin", "0_1.bin", "0_2.bin"])
+    assert tree(destination) == dict.fromkeys(names, content)
+    assert {path.stat().st_nlink for path in destination.iterdir()} == {1}
+    assert (tmp_path / "own.bin").read_bytes() == content
+
+
+async def test_saving_a_staged_upload_moves_no_byte(flavour: Flavour, app: Any, destination: Path) -> None:
+    async def view() -> Any:
+        (upload,) = (await files_of(flavour)).values()
+        inode = os.fstat(upload.stream.fileno()).st_ino
+        name = await maybe(app.files.save(upload))
+        return [inode == (destination / name).stat().st_ino]
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, bytes(200_000)) == (200, [True])
+
+
+async def test_a_saved_file_cannot_be_changed_through_the_upload(flavour: Flavour, app: Any, destination: Path) -> None:
+    async def view() -> Any:
+        (upload,) = (await files_of(flavour)).values()
+        await maybe(app.files.save(upload))
+        with pytest.raises(io.UnsupportedOperation):
+            upload.stream.write(b"changed")
+        return "ok"
+
+    serve(flavour, app, view)
+    assert (await post(flavour, app, bytes(200_000)))[0] == 200
+    assert tree(destination) == {"0.bin": bytes(200_000)}
+
+
+async def test_what_is_not_saved_is_gone_with_the_request(
+    flavour: Flavour, app: Any, destination: Path, any_staging: None, descriptors: Any
+) -> None:
+    async def view() -> Any:
+        files = await files_of(flavour)
+        assert len(files) == 3
+        if "fail" in (flask.request if not flavour.is_async else quart.request).args:
+            raise LookupError
+        return "ok"
+
+    serve(flavour, app, view)
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert (await post(flavour, app, bytes(10), bytes(200_000), bytes(3_000_000)))[0] == 200
+    assert (await post(flavour, app, bytes(200_000), bytes(200_000), bytes(1), query_string={"fail": "1"}))[0] == 500
+    assert tree(destination) == {}
+
+
+async def test_uploads_can_be_staged_on_another_file_system(flavour: Flavour, app: Any, destination: Path) -> None:
+    shared_memory = Path("/dev/shm/quart-uploads-tests")
+    if not shared_memory.parent.is_dir() or shared_memory.parent.stat().st_dev == destination.parent.stat().st_dev:
+        pytest.skip("needs a second file system")
+    app.config["UPLOADS_STAGING_DIR"] = shared_memory
+
+    async def view() -> Any:
+        (upload,) = (await files_of(flavour)).values()
+        assert os.fstat(upload.stream.fileno()).st_dev == shared_memory.stat().st_dev
+        return [await maybe(app.files.save(upload)) for _ in range(2)]
+
+    serve(flavour, app, view)
+    try:
+        assert await post(flavour, app, bytes(200_000)) == (200, ["0.bin", "0_1.bin"])
+        assert list(shared_memory.iterdir()) == []
+    finally:
+        shutil.rmtree(shared_memory)
+    assert tree(destination) == {"0.bin": bytes(200_000), "0_1.bin": bytes(200_000)}
+
+
+async def test_save_all_publishes_staged_uploads_or_none(flavour: Flavour, app: Any, destination: Path) -> None:
+    app.upload_set_config["files"].max_size = 1_000_000
+
+    async def view() -> Any:
+        return await maybe(app.files.save_all((await files_of(flavour)).values()))
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, bytes(10), bytes(200_000)) == (200, ["0.bin", "1.bin"])
+    shutil.rmtree(destination)
+    assert (await post(flavour, app, bytes(200_000), bytes(10), bytes(1_000_001)))[0] == 413
+    assert tree(destination) == {}
+
+
+async def test_forms_json_and_bytes_keep_working(flavour: Flavour, app: Any) -> None:
+    request = quart.request if flavour.is_async else flask.request
+
+    async def view() -> Any:
+        kind = request.args["kind"]
+        if kind == "data":
+            first = await maybe(request.get_data())
+            return [len(first), len(await maybe(request.get_data())), len(await files_of(flavour))]
+        if kind == "json":
+            return await maybe(request.get_json())
+        return [dict(await form_of(flavour)), len(await files_of(flavour))]
+
+    serve(flavour, app, view)
+
+    async def send(kind: str, **kwargs: Any) -> Any:
+        status, _, body = await flavour.request(app, "POST", "/", query_string={"kind": kind}, **kwargs)
+        return json.loads(body) if status == 200 else status
+
+    urlencoded = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert await send("form", data=b"a=1&b=%20", headers=urlencoded) == [{"a": "1", "b": " "}, 0]
+    assert await send("json", json={"a": [1, 2]}) == {"a": [1, 2]}
+    assert await send("data", data=b"x" * 300_000) == [300_000, 300_000, 0]
+    assert await send("form") == [{}, 0]
+    assert await send("form", data=b"x", headers={"Content-Type": "multipart/form-data; boundary=b"}) == 400
+    assert await send("form", data=b"x", headers={"Content-Type": "multipart/form-data"}) == 400
+    body = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\nx\r\n--b--\r\n'
+    multipart = {"Content-Type": "multipart/form-data; boundary=b"}
+    assert await send("form", data=body, headers=multipart) == [{}, 1]
+    assert await send("data", data=body, headers=multipart) == [len(body), len(body), 1]
+
+
+async def test_the_limits_of_the_framework_are_kept(flavour: Flavour, app: Any, destination: Path) -> None:
+    request = quart.request if flavour.is_async else flask.request
+
+    async def view() -> Any:
+        if "own" in request.args:
+            request.max_content_length = int(request.args["own"])
+        files = await files_of(flavour)
+        return [await maybe(app.files.save(file)) for file in files.values()]
+
+    serve(flavour, app, view)
+    app.config["MAX_CONTENT_LENGTH"] = 400_000
+    assert (await post(flavour, app, bytes(300_000)))[0] == 200
+    assert (await post(flavour, app, bytes(300_000), bytes(300_000)))[0] == 413
+    assert (await post(flavour, app, bytes(300_000), query_string={"own": "200000"}))[0] == 413
+    assert (await post(flavour, app, bytes(300_000), bytes(300_000), query_string={"own": "700000"}))[0] == 200
+    app.config["MAX_FORM_PARTS"] = 1
+    assert (await post(flavour, app, bytes(1), bytes(1)))[0] == 413
+    assert set(tree(destination)) == {"0.bin", "0_1.bin", "1.bin"}
+
+
+async def test_streaming_can_be_switched_off(flavour: Flavour, destination: Path) -> None:
+    app = flavour.app(UPLOADED_FILES_DEST=destination, UPLOADS_STREAMING=False)
+    before = (app.request_class, getattr(app, "asgi_http_class", None))
+    flavour.configure_uploads(app, flavour.UploadSet("files"))
+    assert (app.request_class, getattr(app, "asgi_http_class", None)) == before
+
+
+async def test_an_own_request_class_is_extended_once(flavour: Flavour, destination: Path) -> None:
+    app = flavour.app(UPLOADED_FILES_DEST=destination)
+    app.request_class = own = type("Own", (app.request_class,), {"greeting": "hello"})
+    for _ in range(2):
+        flavour.configure_uploads(app, flavour.UploadSet("files"))
+    assert issubclass(app.request_class, own)
+    assert [each.__name__ for each in app.request_class.__mro__].count("UploadRequest") == 2
+
+    async def view() -> Any:
+        return (quart.request if flavour.is_async else flask.request).greeting
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, b"x") == (200, "hello")
+
+
+async def test_a_foreign_connection_class_is_left_alone_with_a_warning(destination: Path) -> None:
+    class Trio:
+        pass
+
+    app = quart.Quart("test_app")
+    app.config["UPLOADED_FILES_DEST"] = destination
+    app.asgi_http_class = Trio  # type: ignore[assignment]
+    request_class = app.request_class
+    with pytest.warns(UserWarning, match="Trio is not Quart's own"):
+        quart_uploads.configure_uploads(app, quart_uploads.UploadSet("files"))
+    assert (app.asgi_http_class, app.request_class) == (Trio, request_class)
+
+
+# The reader
+
+
+async def test_parts_arrive_in_order_and_can_be_saved_read_or_skipped(
+    flavour: Flavour, app: Any, destination: Path, descriptors: Any
+) -> None:
+    contents = [os.urandom(3_000_001), os.urandom(100), os.urandom(500_000), b"last"]
+    app.files.extensions = ("bin",)
+
+    async def handle(part: Any) -> Any:
+        if part.name == "file0":
+            return await maybe(app.files.save(part, name="first."))
+        if part.name == "file1":
+            return None  # passed over
+        if part.name == "file2":
+            with pytest.raises(UploadNotAllowed):
+                await maybe(app.files.save(part, name="evil.exe"))
+            return "refused"
+        return await maybe(part.text())
+
+    async def view() -> Any:
+        request = quart.request if flavour.is_async else flask.request
+        seen = []
+        if flavour.is_async:
+            async for part in app.files.receive(request):
+                seen.append([part.name, part.filename, await handle(part)])
+        else:
+            for part in app.files.receive(request):
+                seen.append([part.name, part.filename, await handle(part)])
+        return seen
+
+    serve(flavour, app, view)
+    status, seen = await post(flavour, app, *contents)
+    assert status == 200
+    assert seen == [
+        ["file0", "0.bin", "first.bin"],
+        ["file1", "1.bin", None],
+        ["file2", "2.bin", "refused"],
+        ["file3", "3.bin", "last"],
+    ]
+    assert tree(destination) == {"first.bin": contents[0]}
+
+
+async def test_a_part_is_refused_by_its_size_and_leaves_nothing(
+    flavour: Flavour, app: Any, destination: Path, descriptors: Any
+) -> None:
+    app.upload_set_config["files"].max_size = 1_000_000
+
+    async def view() -> Any:
+        request = quart.request if flavour.is_async else flask.request
+        if flavour.is_async:
+            return [await app.files.save(part) async for part in app.files.receive(request)]
+        return [app.files.save(part) for part in app.files.receive(request)]
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, bytes(1_000_000)) == (200, ["0.bin"])
+    assert (await post(flavour, app, bytes(1_000_001)))[0] == 413
+    assert set(tree(destination)) == {"0.bin"}
+
+
+async def test_progress_is_told(flavour: Flavour, app: Any) -> None:
+    told: list[Any] = []
+
+    async def view() -> Any:
+        def progress(part: Any, received: int, total: int | None) -> Any:
+            told.append((part.name, received, total))
+            return asyncio.sleep(0) if flavour.is_async else None
+
+        request = quart.request if flavour.is_async else flask.request
+        if flavour.is_async:
+            async for part in app.files.receive(request, on_progress=progress):
+                await app.files.save(part)
+        else:
+            for part in app.files.receive(request, on_progress=progress):
+                app.files.save(part)
+        return [request.content_length]
+
+    serve(flavour, app, view)
+    # Quart's test client sends a body in one piece, so that nothing arrives within a part.
+    status, (total,) = await post(flavour, app, bytes(3_000_000))
+    assert status == 200
+    if not flavour.is_async:
+        assert len(told) > 5
+        assert told[-1][1] <= total
+        assert all(part == "file0" and announced == total for part, _, announced in told)
+        assert [received for _, received, _ in told] == sorted(received for _, received, _ in told)
+
+
+async def test_a_part_that_was_passed_over_cannot_be_read(flavour: Flavour, app: Any) -> None:
+    async def view() -> Any:
+        request = quart.request if flavour.is_async else flask.request
+        parts = []
+        if flavour.is_async:
+            async for part in app.files.receive(request):
+                parts.append(part)
+        else:
+            parts = list(app.files.receive(request))
+        with pytest.raises(RuntimeError, match="passed over"):
+            await maybe(app.files.save(parts[0]))
+        return "ok"
+
+    serve(flavour, app, view)
+    assert (await post(flavour, app, b"1", b"2"))[0] == 200
