@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Generator
+from contextlib import suppress
 from typing import Any
 
 import quart.wrappers
@@ -19,6 +20,8 @@ _Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedErro
 HIGH_WATER = 1 << 20
 #: Seconds of waiting for a client before its rate is looked at.
 GRACE = 5.0
+#: Seconds for which to drop what is sent after the answer, in all and without a word.
+LINGER, LINGER_SILENCE = 30.0, 5.0
 
 
 class UploadBody(Body):
@@ -56,11 +59,12 @@ class UploadBody(Body):
 
     def append(self, data: bytes) -> None:
         """Take bytes without waiting."""
-        if not data or self._abandoned or self._failure is not None:
+        if not data or self._failure is not None:
             return
         self.received += len(data)
-        self._chunks.append(data)
-        self._size += len(data)
+        if not self._abandoned:
+            self._chunks.append(data)
+            self._size += len(data)
         self._changed.set()
 
     def set_complete(self) -> None:
@@ -80,6 +84,21 @@ class UploadBody(Body):
         self._chunks.clear()
         self._size = 0
         self._room.set()
+
+    @property
+    def is_arriving(self) -> bool:
+        """Whether the client has not sent all, and is still there."""
+        return not self._finished and self._failure is None
+
+    async def linger(self) -> None:
+        """Drop what the client still sends, for as long as nginx's lingering_close would."""
+        self.abandon()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER):
+                while self.is_arriving:
+                    self._changed.clear()
+                    async with asyncio.timeout(LINGER_SILENCE):
+                        await self._changed.wait()
 
     def set_result(self, data: bytes) -> None:
         """Be a whole body, for tests."""

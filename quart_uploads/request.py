@@ -87,8 +87,17 @@ class UploadConnection(ASGIHTTPConnection):
                 return
 
     async def handle_request(self, request: Any, send: Any) -> None:
+        async def send_and_linger(message: Any) -> None:
+            # The last message of an answer closes the connection if the client is still sending. Many clients read
+            # only when they have sent all, and would find the connection reset where the answer was.
+            if message["type"] == "http.response.body" and not message.get("more_body") and request.body.is_arriving:
+                await send({**message, "more_body": True})
+                await request.body.linger()
+                message = {**message, "body": b""}
+            await send(message)
+
         try:
-            await super().handle_request(request, send)
+            await super().handle_request(request, send_and_linger)
         finally:
             request.body.abandon()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -15,7 +16,12 @@ LIMIT = 10_000_000
 
 
 def config() -> dict[str, Any]:
-    return {"UPLOADED_FILES_DEST": os.environ["UPLOADS"], "UPLOADED_FILES_MAX_SIZE": 9_000_000}
+    return {
+        "UPLOADED_FILES_DEST": os.environ["UPLOADS"],
+        "UPLOADED_FILES_MAX_SIZE": 9_000_000,
+        "BODY_TIMEOUT": float(os.environ.get("BODY_TIMEOUT", "60")),
+        "UPLOADS_MIN_RATE": os.environ.get("UPLOADS_MIN_RATE"),
+    }
 
 
 def quart_app() -> quart.Quart:
@@ -23,11 +29,32 @@ def quart_app() -> quart.Quart:
     app.config.update(config())
     files = quart_uploads.UploadSet("files", quart_uploads.ALL)
     quart_uploads.configure_uploads(app, files)
-    quart_uploads.patch_request_class(app, LIMIT)
+    quart_uploads.patch_request_class(app, int(os.environ.get("LIMIT", LIMIT)))
 
     @app.post("/")
     async def upload() -> dict[str, list[str]]:
         return {"names": await files.save_all((await quart.request.files).getlist("file"))}
+
+    @app.post("/stream")
+    async def stream() -> dict[str, list[str]]:
+        return {"names": [await files.save(part) async for part in files.receive(quart.request)]}
+
+    @app.post("/deaf")
+    async def deaf() -> str:
+        return "answered"
+
+    @app.post("/asleep")
+    async def asleep() -> dict[str, int]:
+        await asyncio.sleep(float(quart.request.args["seconds"]))
+        return {"size": sum([len(file.read()) for file in (await quart.request.files).values()])}
+
+    @app.post("/whole")
+    async def whole() -> dict[str, int]:
+        return {"size": len(await quart.request.get_data())}
+
+    @app.get("/ping")
+    async def ping() -> str:
+        return "pong"
 
     return app
 
@@ -42,5 +69,13 @@ def flask_app() -> flask.Flask:
     @app.post("/")
     def upload() -> dict[str, list[str]]:
         return {"names": files.save_all(flask.request.files.getlist("file"))}
+
+    @app.post("/stream")
+    def stream() -> dict[str, list[str]]:
+        return {"names": [files.save(part) for part in files.receive(flask.request)]}
+
+    @app.get("/ping")
+    def ping() -> str:
+        return "pong"
 
     return app

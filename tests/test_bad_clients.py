@@ -1,0 +1,232 @@
+"""Clients that stop, lie, stall or flood, on real servers and sockets."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import tree
+from servers import FLASK, QUART, Server, running
+from test_servers import BOUNDARY, form, request
+
+pytestmark = pytest.mark.slow
+
+MIB = 1 << 20
+
+
+@pytest.fixture(scope="module", params=[*QUART, *FLASK])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with running(request.param, tmp_path_factory.mktemp(request.param) / "uploads") as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=QUART)
+def strict_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Impatient with silence and with slowness, and generous with sizes."""
+    directory = tmp_path_factory.mktemp(request.param) / "uploads"
+    with running(request.param, directory, BODY_TIMEOUT="1", UPLOADS_MIN_RATE="20000", LIMIT=str(2 << 30)) as server:
+        yield server
+
+
+def head(length: int | str, path: str = "/") -> bytes:
+    sent = "Transfer-Encoding: chunked" if length == "chunked" else f"Content-Length: {length}"
+    return (
+        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n{sent}\r\n\r\n"
+    ).encode()
+
+
+def answer(connection: socket.socket) -> bytes:
+    """All that the server sends until it closes or falls silent."""
+    connection.settimeout(10)
+    received = b""
+    try:
+        while b"\r\n\r\n" not in received:
+            data = connection.recv(65_536)
+            if not data:
+                break
+            received += data
+    except (TimeoutError, ConnectionResetError):
+        pass
+    return received
+
+
+def status(connection: socket.socket) -> int:
+    received = answer(connection)
+    return int(received.split()[1]) if received else 0
+
+
+def staged(server: Server) -> list[str]:
+    """Files below the server's destination that its processes have open, or that lie there."""
+    directory = str(server.log.with_suffix(""))
+    found = [str(path) for path in Path(directory).rglob("*")]
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) == server.process.pid:
+                links = [os.readlink(link) for link in (process / "fd").iterdir()]
+                found += [link for link in links if link.startswith(directory) and not link.endswith(".log")]
+        except OSError:
+            continue
+    return found
+
+
+def assert_nothing_left(server: Server) -> None:
+    """No file and no descriptor, soon."""
+    deadline = time.monotonic() + 15
+    while staged(server) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert staged(server) == []
+    assert request(server, "GET", "/ping")[::2] == (200, b"pong")
+
+
+def test_a_form_split_anywhere_arrives_whole(server: Server) -> None:
+    content = b"\r\n--a-boundar\r\n--" * 10
+    body = form(("a.bin", content))
+    for cut in range(0, len(body), 7):
+        with server.connect() as connection:
+            connection.sendall(head(len(body)) + body[:cut])
+            time.sleep(0.002)
+            connection.sendall(body[cut:])
+            assert status(connection) == 200, cut
+    files = tree(server.log.with_suffix(""))
+    assert len(files) == len(range(0, len(body), 7))
+    assert set(files.values()) == {content}
+    for path in server.log.with_suffix("").iterdir():
+        path.unlink()
+
+
+def test_a_chunked_form_arrives_whole(server: Server) -> None:
+    content = os.urandom(3_000_001)
+    body = form(("a.bin", content))
+    with server.connect() as connection:
+        connection.sendall(head("chunked"))
+        for start in range(0, len(body), 50_000):
+            chunk = body[start : start + 50_000]
+            connection.sendall(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
+        connection.sendall(b"0\r\n\r\n")
+        assert status(connection) == 200
+    path = server.log.with_suffix("") / "a.bin"
+    assert path.read_bytes() == content
+    path.unlink()
+
+
+@pytest.mark.parametrize("path", ["/", "/stream"])
+def test_a_form_without_its_end_is_a_bad_request(server: Server, path: str) -> None:
+    body = form(("a.bin", b"x" * 300_000))[: -len(BOUNDARY) - 6]
+    code, _, text = request(server, "POST", path, body)
+    assert code == 400
+    assert b"ends too early" in text
+    if path == "/":
+        assert_nothing_left(server)
+
+
+@pytest.mark.parametrize("path", ["/", "/stream"])
+@pytest.mark.parametrize("reset", [False, True], ids=["fin", "reset"])
+def test_a_client_that_leaves_leaves_nothing(server: Server, path: str, reset: bool) -> None:
+    body = form(("a.bin", b"x" * 5_000_000))
+    for size in (0, 200, 100_000, 4_000_000):
+        with server.connect() as connection:
+            connection.sendall(head(len(body), path) + body[:size])
+            time.sleep(0.1)
+            if reset:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    assert_nothing_left(server)
+
+
+def test_a_chunked_body_over_the_limit_is_refused_and_nothing_is_left(server: Server) -> None:
+    with server.connect() as connection:
+        connection.sendall(head("chunked") + b"%x\r\n" % (30 * MIB))
+        try:
+            connection.sendall(form(("a.bin", b"x" * 29 * MIB)))
+        except OSError:
+            pass  # it has answered and closed
+        else:
+            assert status(connection) == 413
+    assert_nothing_left(server)
+
+
+def test_a_view_that_does_not_read_still_answers(strict_server: Server) -> None:
+    body = form(("a.bin", b"x" * 20 * MIB))
+    code, _, text = request(strict_server, "POST", "/deaf", body)
+    assert (code, text) == (200, b"answered")
+
+
+def test_a_view_that_reads_all_gets_all(strict_server: Server) -> None:
+    body = form(("a.bin", b"x" * 20 * MIB))
+    code, _, text = request(strict_server, "POST", "/whole", body)
+    assert (code, json.loads(text)) == (200, {"size": len(body)})
+
+
+def test_a_silent_client_is_given_up(strict_server: Server) -> None:
+    body = form(("a.bin", b"x" * 300_000))
+    start = time.monotonic()
+    with strict_server.connect() as connection:
+        connection.sendall(head(len(body)) + body[:200_000])
+        assert status(connection) == 408
+    assert time.monotonic() - start < 10
+    assert_nothing_left(strict_server)
+
+
+def test_a_steady_client_may_take_longer_than_the_timeout(strict_server: Server) -> None:
+    body = form(("a.bin", b"x" * 300_000))
+    with strict_server.connect() as connection:
+        connection.sendall(head(len(body)))
+        for start in range(0, len(body), 60_000):
+            connection.sendall(body[start : start + 60_000])
+            time.sleep(0.4)
+        assert status(connection) == 200
+    for path in strict_server.log.with_suffix("").iterdir():
+        path.unlink()
+
+
+def test_a_client_that_trickles_is_cut_off(strict_server: Server) -> None:
+    body = form(("a.bin", b"x" * 300_000))
+    with strict_server.connect() as connection:
+        connection.sendall(head(len(body)))
+        for start in range(60):
+            connection.sendall(body[start * 100 : start * 100 + 100])
+            if select.select([connection], [], [], 0.25)[0]:
+                break
+        assert start < 59, "15 seconds of 400 bytes per second"
+        assert status(connection) == 408
+    assert_nothing_left(strict_server)
+
+
+def memory_of(server: Server) -> int:
+    """Bytes of memory that the processes of a server have to themselves."""
+    total = 0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) == server.process.pid:
+                total += int(process.joinpath("statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except OSError:
+            continue
+    return total
+
+
+def test_a_view_that_sleeps_first_does_not_fill_the_memory(strict_server: Server) -> None:
+    piece = b"x" * MIB
+    start = form(("a.bin", b""))
+    cut = start.index(b"\r\n\r\n") + 4
+    request(strict_server, "POST", "/asleep?seconds=0", form(("a.bin", piece * 8)))
+    before = memory_of(strict_server)
+    peak = 0
+    with strict_server.connect() as connection:
+        connection.sendall(head(len(start) + 200 * MIB, "/asleep?seconds=2") + start[:cut])
+        connection.settimeout(0.2)
+        sent = 0
+        deadline = time.monotonic() + 1.5
+        while time.monotonic() < deadline:
+            try:
+                sent += connection.send(piece)
+            except TimeoutError:
+                pass
+            peak = max(peak, memory_of(strict_server))
+    assert peak - before < 32 * MIB, f"{(peak - before) / MIB:.1f} MiB, {sent / MIB:.0f} MiB sent"
+    assert_nothing_left(strict_server)
