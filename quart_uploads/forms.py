@@ -75,8 +75,13 @@ class FormDecoder:
         # The end of a part without a body, by the grammar of RFC 2046, section 5.1.1: the line break that ends the
         # headers is that of the boundary. The parser wants another one. Werkzeug's and Quart's test clients send it so.
         self._bodiless = b"\r\n\r\n--" + encoded
+        self._delimiter = b"\r\n--" + encoded
         self._held = b""
+        self._tail = b""
         self._behind_head = False
+        self._is_plain = False
+        # In the body of a part, and the parser keeps no bytes that may be the start of its end.
+        self._in_plain_body = False
 
     def feed(self, data: bytes) -> Iterator[Event]:
         """Yield the events that are in the next bytes of the body, or with ``b""`` in its end.
@@ -86,6 +91,10 @@ class FormDecoder:
         :raises BadRequest: this is no whole multipart form.
         :raises RequestEntityTooLarge: it has too many parts.
         """
+        if self._in_plain_body and data and not self._held and not self._may_end(data):
+            # One search instead of two, and nothing to do for most of a large file.
+            yield data
+            return
         ended = not data
         data = self._held + data if self._held else data
         self._held = b""
@@ -94,35 +103,46 @@ class FormDecoder:
             self._behind_head = False
             yield from self._parse(b"\r\n")
             data = (b"\r\n" if self._behind_head else b"") + data[index + 4 :]
-        if not ended and (held := self._partial(data)):
+        if not ended and (held := _overlap(data, self._bodiless)):
             data, self._held = data[:-held], data[-held:]
         if data:
             yield from self._parse(data)
+            # As much as the parser may keep: a boundary and one of the two bytes that tell which one it is.
+            kept = len(self._delimiter) + 1
+            self._tail = (self._tail + data[-kept:])[-kept:]
+            self._in_plain_body = self._is_plain and not self._may_end(self._tail)
         if ended:
             yield from self._parse(b"")
+
+    def _may_end(self, data: bytes) -> bool:
+        return self._delimiter in data or _overlap(data, self._delimiter) > 0
 
     def _parse(self, data: bytes) -> Iterator[Event]:
         with _translated():
             for event in self._parser.parse(data):
                 if isinstance(event, MultipartSegment):
                     self._behind_head = True
+                    # The parser has to count the bytes of a part that says how many it has.
+                    self._is_plain = event.header("Content-Length") is None
                     yield self._head(event)
                 else:
                     self._behind_head = False
+                    self._is_plain = self._is_plain and event is not PART_END
                     yield event
-
-    def _partial(self, data: bytes) -> int:
-        """How many bytes at the end may be the start of a boundary behind headers."""
-        start = data.find(b"\r", max(len(data) - len(self._bodiless) + 1, 0))
-        while start >= 0:
-            if self._bodiless.startswith(data[start:]):
-                return len(data) - start
-            start = data.find(b"\r", start + 1)
-        return 0
 
     def _head(self, segment: MultipartSegment) -> PartHead:
         headers = Headers(segment.headerlist)
         return PartHead(segment.name or "", segment.filename, headers.get("Content-Type", ""), headers)
+
+
+def _overlap(data: bytes, pattern: bytes) -> int:
+    """How many bytes at the end of some data may be the start of a pattern, which starts with a carriage return."""
+    start = data.find(b"\r", max(len(data) - len(pattern) + 1, 0))
+    while start >= 0:
+        if pattern.startswith(data[start:]):
+            return len(data) - start
+        start = data.find(b"\r", start + 1)
+    return 0
 
 
 @contextmanager

@@ -139,6 +139,7 @@ class _Upload:
             while batch := (yield from settled(self.storage.receive_batch())):
                 self._staged.write_all(batch)
                 self.uset._check_size(self.target.basename, self._staged.size)
+                del batch  # or its memory would wait for the client, too
         else:
             yield from self._copy(self.storage.stream)
 

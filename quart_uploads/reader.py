@@ -16,7 +16,7 @@ from .received import BaseReceivedFile
 from .steps import drive_inline, in_thread
 
 #: Seconds of silence after which what has arrived of a file is written, for the memory that it takes.
-PAUSE = 0.05
+PAUSE = 0.01
 
 ProgressHook = Callable[["Part", int, int | None], Any]
 

@@ -115,6 +115,7 @@ class Reading:
                     if spool.add(batch):
                         with answering_for_the_disk():
                             yield from settled(self._block(spool.flush))
+                    del batch  # or its memory would wait for the client, too
                 files.append((head.name, make_file(spool, head)))
         except BaseException:
             for spool in spools:

@@ -73,11 +73,20 @@ class UploadConnection(ASGIHTTPConnection):
     """A connection that receives no faster than the view reads."""
 
     async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
+        message: Any = {}
+
+        async def receive_and_forget() -> Any:
+            # Whoever waits for the next message would hold the last one for as long, up to 256 KiB of an idle client.
+            nonlocal message
+            message.pop("body", None)
+            message = await receive()
+            return message
+
         if _QUART_WAITS:
-            await super().handle_messages(request, receive, *args)
+            await super().handle_messages(request, receive_and_forget, *args)
             return
         while True:
-            message = await receive()
+            await receive_and_forget()
             if message["type"] == "http.request":
                 await request.body.put(message.get("body", b""))
                 if not message.get("more_body", False):

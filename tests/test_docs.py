@@ -17,10 +17,12 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
 
 import quart_uploads
 from quart_uploads import UploadSet, configure_uploads
+from quart_uploads.config import min_rate, staging_storage
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
@@ -36,6 +38,8 @@ RETURNS = re.compile(r"#: (?P<value>.+)$")
 RAISES = re.compile(r"#! (?P<error>\w+)(?:: (?P<message>.+))?$")
 
 KEY = re.compile(r"(?<![A-Za-z])UPLOAD(?:ED_[A-Z0-9]+|S)_[A-Z_]+\b")
+# Keys of the frameworks that the library heeds, or gives a meaning of its own.
+FRAMEWORK_KEYS = {"MAX_CONTENT_LENGTH", "MAX_FORM_MEMORY_SIZE", "MAX_FORM_PARTS", "BODY_TIMEOUT"}
 
 
 def name_of(document: Path) -> str:
@@ -178,22 +182,21 @@ class Recorder(dict[str, Any]):
 
 
 def keys_in_code() -> set[str]:
-    class App:
-        config = Recorder()
-        blueprints: dict[str, Any] = {"_uploads": None}  # noqa: RUF012
-
-    app: Any = App()
+    app: Any = Quart("app")
+    app.config = Recorder(app.config)
     uset = UploadSet("x")
     with suppress(RuntimeError):  # no destination
         configure_uploads(app, uset)
     app.config["UPLOADED_X_DEST"] = "/nowhere"
     configure_uploads(app, uset)
+    staging_storage(app)
+    min_rate(app)
     return {key for key in app.config.asked if KEY.fullmatch(key)}
 
 
 def test_the_reference_lists_every_config_key() -> None:
     text = (ROOT / "docs" / "reference" / "configuration.md").read_text(encoding="utf-8")
-    assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == keys_in_code() | {"MAX_CONTENT_LENGTH"}
+    assert set(re.findall(r"^\| `(\w+)`", text, re.MULTILINE)) == keys_in_code() | FRAMEWORK_KEYS
 
 
 @pytest.mark.parametrize("document", [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))], ids=name_of)
