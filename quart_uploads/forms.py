@@ -102,6 +102,7 @@ class FormDecoder:
             yield from self._parse(data[: index + 2])
             self._behind_head = False
             yield from self._parse(b"\r\n")
+            self._tail = b"\r\n"
             data = (b"\r\n" if self._behind_head else b"") + data[index + 4 :]
         if not ended and (held := _overlap(data, self._bodiless)):
             data, self._held = data[:-held], data[-held:]
