@@ -154,7 +154,11 @@ def staging_storage(app: Any) -> LocalStorage:
 
 def min_rate(app: Any) -> float | None:
     """Return the bytes per second that a client has to send on average."""
-    return float(app.config.get("UPLOADS_MIN_RATE") or 0) or None
+    value = app.config.get("UPLOADS_MIN_RATE") or 0
+    try:
+        return float(value) or None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"UPLOADS_MIN_RATE must be a number of bytes per second, not {value!r}") from error
 
 
 def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:

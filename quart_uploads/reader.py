@@ -7,8 +7,10 @@ from inspect import isawaitable
 from os import PathLike
 from typing import Any
 
+from quart import Request
 from quart.datastructures import FileStorage as QuartFileStorage
 
+from .body import UploadBody
 from .forms import FormLimits
 from .parts import BasePart
 from .reading import Reading
@@ -61,13 +63,17 @@ class FormReader:
     A part is to be read before the next one is asked for; what was not read of it is passed over.
     """
 
-    def __init__(self, request: Any, on_progress: ProgressHook | None = None) -> None:
-        if not request.mimetype.startswith("multipart/"):
-            self._reading = None
-        else:
+    def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
+        if request._form is not None:
+            raise RuntimeError("The form was read already, so that no part is left to receive")
+        # For whoever looks at request.form and request.files from now on.
+        request._form, request._files = request.parameter_storage_class(), request.parameter_storage_class()
+        self._reading: Reading | None = None
+        if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-            self._reading = Reading(request.content_type, limits, self._receive, in_thread)
+            self._reading = Reading(request.content_type or "", limits, self._receive, in_thread)
         self._body = request.body
+        self._received = 0
         self._total: int | None = request.content_length
         self._on_progress = on_progress
         self._part: Part | None = None
@@ -94,9 +100,13 @@ class FormReader:
         return self._reading
 
     async def _receive(self, may_pause: bool) -> bytes | None:
-        data: bytes | None = await self._body.get(PAUSE if may_pause else None)
+        if isinstance(self._body, UploadBody):
+            data = await self._body.get(PAUSE if may_pause else None)
+        else:  # UPLOADS_STREAMING is off
+            data = await anext(aiter(self._body), b"")
+        self._received += len(data or b"")
         if data and self._part is not None and self._on_progress is not None:
-            told = self._on_progress(self._part, self._body.received, self._total)
+            told = self._on_progress(self._part, self._received, self._total)
             if isawaitable(told):
                 await told
         return data

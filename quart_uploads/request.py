@@ -119,6 +119,7 @@ def _close(files: list[FileStorage]) -> None:
 
 def install_streaming(app: Quart) -> None:
     """Extend an app's own request and connection classes, once."""
+    min_rate(app)  # refuses a value that makes no sense before a request has to
     if issubclass(app.request_class, UploadRequest):
         return
     if not issubclass(app.asgi_http_class, ASGIHTTPConnection):

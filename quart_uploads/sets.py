@@ -11,7 +11,7 @@ from typing import Any, Self
 from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
-from quart import current_app, has_app_context, url_for
+from quart import Request, current_app, has_app_context, url_for
 from quart.datastructures import FileStorage as QuartFileStorage
 from quart.utils import run_sync
 from werkzeug.datastructures import FileStorage
@@ -65,7 +65,7 @@ class UploadSet(BaseUploadSet):
         """
         return await drive_async(saving(self, storage, folder, name, overwrite))
 
-    def receive(self, request: Any, on_progress: ProgressHook | None = None) -> FormReader:
+    def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.
 
         A part can be given to :meth:`save`, which refuses it by its name before a byte of it is stored. A part that
@@ -74,6 +74,7 @@ class UploadSet(BaseUploadSet):
         :param request: the request, of which nothing was read yet.
         :param on_progress: is told the part, the bytes of the body that have arrived, and those that the client
             announced, or ``None``; may be a coroutine function.
+        :raises RuntimeError: the form was read already.
         :raises BadRequest: while reading, the form is broken or ends too early.
         :raises RequestEntityTooLarge: while reading, it is larger than its limits.
         """

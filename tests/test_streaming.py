@@ -342,6 +342,46 @@ async def test_progress_is_told(flavour: Flavour, app: Any) -> None:
         assert [received for _, received, _ in told] == sorted(received for _, received, _ in told)
 
 
+async def test_a_form_is_read_once(flavour: Flavour, app: Any) -> None:
+    request = quart.request if flavour.is_async else flask.request
+
+    async def view() -> Any:
+        if "form" in request.args:
+            await form_of(flavour)
+            with pytest.raises(RuntimeError, match="read already"):
+                app.files.receive(request)
+        else:
+            app.files.receive(request)
+            assert len(await form_of(flavour)) == len(await files_of(flavour)) == 0
+        return "ok"
+
+    serve(flavour, app, view)
+    assert (await post(flavour, app, b"1"))[0] == 200
+    assert (await post(flavour, app, b"1", query_string={"form": "1"}))[0] == 200
+
+
+async def test_parts_can_be_received_without_streaming(flavour: Flavour, destination: Path) -> None:
+    app = flavour.app(UPLOADED_FILES_DEST=destination, UPLOADS_STREAMING=False)
+    files = flavour.UploadSet("files", flavour.ALL)
+    flavour.configure_uploads(app, files)
+
+    async def view() -> Any:
+        if flavour.is_async:
+            return [await files.save(part) async for part in files.receive(quart.request)]
+        return [files.save(part) for part in files.receive(flask.request)]
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, bytes(3_000_000)) == (200, ["0.bin"])
+    assert tree(destination) == {"0.bin": bytes(3_000_000)}
+
+
+async def test_a_rate_that_makes_no_sense_is_an_error(destination: Path) -> None:
+    app = quart.Quart("test_app")
+    app.config.update(UPLOADED_FILES_DEST=destination, UPLOADS_MIN_RATE="fast")
+    with pytest.raises(ValueError, match="UPLOADS_MIN_RATE"):
+        quart_uploads.configure_uploads(app, quart_uploads.UploadSet("files"))
+
+
 async def test_a_part_that_was_passed_over_cannot_be_read(flavour: Flavour, app: Any) -> None:
     async def view() -> Any:
         request = quart.request if flavour.is_async else flask.request

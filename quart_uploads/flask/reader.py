@@ -68,7 +68,12 @@ class FormReader:
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
-        self._reading = None
+        if "form" in request.__dict__:
+            raise RuntimeError("The form was read already, so that no part is left to receive")
+        # For whoever looks at request.form and request.files from now on.
+        request.__dict__["form"] = request.parameter_storage_class()
+        request.__dict__["files"] = request.parameter_storage_class()
+        self._reading: Reading | None = None
         if request.mimetype == "multipart/form-data":
             self._reading = reading_of(request, self._receive)
         self._stream = request.stream
