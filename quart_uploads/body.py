@@ -36,7 +36,7 @@ class UploadBody(Body):
         #: Bytes per second that a client has to send on average, while it is waited for.
         self.min_rate: float | None = None
         #: Bytes that have arrived.
-        self.received = 0
+        self.received: int = 0
         self._expected = expected_content_length
         self._chunks: deque[bytes] = deque()
         self._size = 0

@@ -18,8 +18,8 @@ class InvalidName(BadRequest, ValueError):
 class InsufficientStorage(HTTPException):
     """There is no space to receive an upload. Answers 507 (RFC 4918, section 11.5)."""
 
-    code = 507
-    description = "There is no space left to receive this upload."
+    code: int | None = 507
+    description: str | None = "There is no space left to receive this upload."
 
 
 class UploadNotAllowed(HTTPException):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any
 
+from werkzeug.datastructures import Headers
+
 from .forms import PartHead
 
 
@@ -15,15 +17,15 @@ class BasePart(ABC):
     """
 
     def __init__(self, head: PartHead) -> None:
-        self.head = head
+        self.head: PartHead = head
         #: The field.
-        self.name = head.name
+        self.name: str = head.name
         #: The name that the client gave the file; ``None`` if the part is no file.
-        self.filename = head.filename
+        self.filename: str | None = head.filename
         #: The media type, with its parameters.
-        self.content_type = head.content_type
+        self.content_type: str = head.content_type
         #: All headers of the part.
-        self.headers = head.headers
+        self.headers: Headers = head.headers
 
     @abstractmethod
     def receive_batch(self) -> Any:

@@ -25,7 +25,7 @@ class Spool:
     """
 
     def __init__(self, storage: LocalStorage) -> None:
-        self.size = 0
+        self.size: int = 0
         self._storage = storage
         self._pending: list[bytes] = []
         self._staged: StagedFile | None = None
