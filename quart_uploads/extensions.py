@@ -93,9 +93,9 @@ def holds(container: Container[str] | Iterable[str], ext: str) -> bool:
     :param ext: the extension, without the dot.
     """
     ext = _folded(ext)
-    if isinstance(container, Iterable):
-        return any(_folded(item) == ext for item in container)
-    return ext in container
+    if isinstance(container, Container) and ext in container:
+        return True
+    return isinstance(container, Iterable) and any(_folded(item) == ext for item in container)
 
 
 def _folded(ext: str) -> str:

@@ -90,11 +90,17 @@ def check_basename(basename: str) -> str:
         raise InvalidName(f"Invalid filename after sanitization: nothing is left of {basename!r}")
     if "/" in basename or "\\" in basename:
         raise InvalidName(f"Security: Path traversal attempt detected in the file name {basename!r}")
-    if basename.startswith(".") or any(unicodedata.category(c) in ("Cc", "Cf", "Cs") for c in basename):
+    if basename.startswith(".") or _has_controls(basename):
         raise InvalidName(
             f"Invalid filename after sanitization: {basename!r} starts with a dot or holds control characters"
         )
     return basename
+
+
+def _has_controls(name: str) -> bool:
+    if name.isascii():
+        return not name.isprintable()
+    return any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in name)
 
 
 def check_stored(filename: str, folder: str | None = None) -> str:
@@ -129,6 +135,8 @@ def cut(basename: str, room: int = MAX_BYTES - SUFFIX_BYTES, suffix: str = "") -
 
     :param room: the bytes of UTF-8 that the result may have.
     """
+    if not suffix and len(basename) * 4 <= room:  # no character has more bytes
+        return basename
     stem, ext = os.path.splitext(basename)
     if len(ext.encode()) > MAX_EXTENSION_BYTES:
         stem, ext = basename, ""
