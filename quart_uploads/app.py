@@ -8,6 +8,7 @@ from quart import Quart
 from quart.wrappers.request import Body, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from .body import UploadBody
 from .config import configure, streams
 from .request import install_streaming
 from .serving import blueprint
@@ -42,7 +43,7 @@ def patch_request_class(app: Quart, size: int | None = 16 * 1024 * 1024) -> None
     if size is not None:
         app.config["MAX_CONTENT_LENGTH"] = size
     request_class = app.request_class
-    if not issubclass(request_class.body_class, _CountedBody):
+    if not issubclass(request_class.body_class, _CountedBody | UploadBody):
         body_class = type("CountedBody", (_CountedBody, request_class.body_class), {})
         patched: type[Request] = type(request_class.__name__, (request_class,), {"body_class": body_class})
         app.request_class = patched

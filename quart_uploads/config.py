@@ -141,8 +141,8 @@ def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blue
 
 
 def streams(app: Any) -> bool:
-    """Tell whether an app wants its uploads to be staged while they arrive."""
-    return _flag(app.config.get("UPLOADS_STREAMING", True))
+    """Tell whether the uploads of an app are to be staged while they arrive."""
+    return bool(configurations_of(app)) and _flag(app.config.get("UPLOADS_STREAMING", True))
 
 
 def staging_storage(app: Any) -> LocalStorage:
@@ -156,9 +156,12 @@ def min_rate(app: Any) -> float | None:
     """Return the bytes per second that a client has to send on average."""
     value = app.config.get("UPLOADS_MIN_RATE") or 0
     try:
-        return float(value) or None
+        rate = float(value)
     except (TypeError, ValueError) as error:
         raise ValueError(f"UPLOADS_MIN_RATE must be a number of bytes per second, not {value!r}") from error
+    if rate < 0:
+        raise ValueError(f"UPLOADS_MIN_RATE must not be negative, but is {rate}")
+    return rate or None
 
 
 def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:

@@ -74,10 +74,12 @@ class FormDecoder:
             )
         # The end of a part without a body, by the grammar of RFC 2046, section 5.1.1: the line break that ends the
         # headers is that of the boundary. The parser wants another one. Werkzeug's and Quart's test clients send it so.
-        self._bodiless = b"\r\n\r\n--" + encoded
-        self._delimiter = b"\r\n--" + encoded
+        self._dashes = b"--" + encoded
+        self._bodiless = b"\r\n\r\n" + self._dashes
+        self._delimiter = b"\r\n" + self._dashes
         self._held = b""
         self._tail = b""
+        # The last event was a head, and not a byte came since.
         self._behind_head = False
         self._is_plain = False
         # In the body of a part, and the parser keeps no bytes that may be the start of its end.
@@ -98,14 +100,26 @@ class FormDecoder:
         ended = not data
         data = self._held + data if self._held else data
         self._held = b""
-        while (index := data.find(self._bodiless)) >= 0:
-            yield from self._parse(data[: index + 2])
+        if self._behind_head and not ended:
+            if len(data) < len(self._dashes) and self._dashes.startswith(data):
+                self._held = data
+                return
+            if data.startswith(self._dashes):
+                data = b"\r\n" + data
             self._behind_head = False
-            yield from self._parse(b"\r\n")
-            self._tail = b"\r\n"
+        while (index := data.find(self._bodiless)) >= 0:
+            yield from self._parse_line(data[: index + 4])
             data = (b"\r\n" if self._behind_head else b"") + data[index + 4 :]
-        if not ended and (held := _overlap(data, self._bodiless)):
-            data, self._held = data[:-held], data[-held:]
+        if not ended and (overlap := _overlap(data, self._bodiless)):
+            split = len(data) - overlap
+            if overlap >= 4:
+                # A head that is complete must not wait for what is behind it.
+                split += 4
+                yield from self._parse_line(data[:split])
+                self._held = data[split:]
+                self._in_plain_body = False
+                return
+            data, self._held = data[:split], data[split:]
         if data:
             yield from self._parse(data)
             # As much as the parser may keep: a boundary and one of the two bytes that tell which one it is.
@@ -114,6 +128,14 @@ class FormDecoder:
             self._in_plain_body = self._is_plain and not self._may_end(self._tail)
         if ended:
             yield from self._parse(b"")
+
+    def _parse_line(self, data: bytes) -> Iterator[Event]:
+        """Parse some data that ends with a line break, to know whether that very line break ends a head."""
+        if len(data) > 2:
+            yield from self._parse(data[:-2])
+        self._behind_head = False
+        yield from self._parse(b"\r\n")
+        self._tail = b"\r\n"
 
     def _may_end(self, data: bytes) -> bool:
         return self._delimiter in data or _overlap(data, self._delimiter) > 0

@@ -19,6 +19,7 @@ from werkzeug.datastructures import FileStorage
 from .exceptions import UploadNotAllowed
 from .names import StoredName, check_basename, check_stored, free_number, numbered
 from .parts import BasePart
+from .reading import answering_for_the_disk
 from .received import BaseReceivedFile
 from .rules import BaseUploadSet
 from .signals import upload_deleted, upload_rejected, upload_saved
@@ -131,13 +132,15 @@ class _Upload:
         if isinstance(self.storage, BaseTestingFileStorage):
             self.uset._check_size(self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
             return
-        if isinstance(self.storage, BaseReceivedFile):
+        if isinstance(self.storage, BaseReceivedFile) and not self.storage.is_replaced:
             self.uset._check_size(self.target.basename, self.storage.spool.size)
             self._staged = yield from self.storage.spool.claiming(self._store)
         elif isinstance(self.storage, BasePart):
-            self._staged = self._store.stage()
+            with answering_for_the_disk():
+                self._staged = self._store.stage()
             while batch := (yield from settled(self.storage.receive_batch())):
-                self._staged.write_all(batch)
+                with answering_for_the_disk():
+                    self._staged.write_all(batch)
                 self.uset._check_size(self.target.basename, self._staged.size)
                 del batch  # or its memory would wait for the client, too
         else:

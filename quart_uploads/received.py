@@ -21,28 +21,35 @@ class BaseReceivedFile(FileStorage):
     def __init__(self, spool: Spool, head: PartHead) -> None:
         super().__init__(None, head.filename, head.name, headers=head.headers)
         self.spool = spool
-        self._stream: IO[bytes] | None = None
+        #: Whether the app put another stream in the place of what was received.
+        self.is_replaced: bool = False
+        self._reader: IO[bytes] | None = None
 
     @property
     def stream(self) -> IO[bytes]:
         """The content, for reading. It is opened when it is first asked for: few views do."""
-        if self._stream is None:
-            self._stream = self.spool.open()
-        return self._stream
+        if self.is_replaced:
+            return self._replacement
+        if self._reader is None:
+            self._reader = self.spool.open()
+        return self._reader
 
     @stream.setter
     def stream(self, stream: IO[bytes]) -> None:
-        self._stream = stream
+        self._replacement = stream
+        self.is_replaced = True
 
     @property
     def content_length(self) -> int:
         """The size of the content in bytes."""
-        return self.spool.size
+        return super().content_length if self.is_replaced else self.spool.size
 
     def close(self) -> None:
         """Let go of the content, on the disk too. The request does it when it ends."""
-        if self._stream is not None:
-            self._stream.close()
+        if self.is_replaced:
+            self._replacement.close()
+        if self._reader is not None:
+            self._reader.close()
         self.spool.close()
 
     def _save_as(self, path: str | os.PathLike[str]) -> None:

@@ -50,7 +50,6 @@ class UploadRequest(Request):
         async with self._parsing_lock:
             if self._form is not None:
                 return
-            self.body.min_rate = min_rate(current_app)
             limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
             reading = Reading(self.content_type or "", limits, self._receive, in_thread)
             fields, files = await drive_inline(reading.collect(staging_storage(current_app), ReceivedFile))
@@ -73,6 +72,7 @@ class UploadConnection(ASGIHTTPConnection):
     """A connection that receives no faster than the view reads."""
 
     async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
+        request.body.min_rate = min_rate(self.app)
         message: Any = {}
 
         async def receive_and_forget() -> Any:

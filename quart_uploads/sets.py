@@ -72,8 +72,8 @@ class UploadSet(BaseUploadSet):
         is neither saved nor read is passed over. What was read so is not in ``request.files`` and ``request.form``.
 
         :param request: the request, of which nothing was read yet.
-        :param on_progress: is told the part, the bytes of the body that have arrived, and those that the client
-            announced, or ``None``; may be a coroutine function.
+        :param on_progress: is told the part, the bytes of the body that were read so far, and those that the
+            client announced, or ``None``; may be a coroutine function.
         :raises RuntimeError: the form was read already.
         :raises BadRequest: while reading, the form is broken or ends too early.
         :raises RequestEntityTooLarge: while reading, it is larger than its limits.

@@ -132,6 +132,15 @@ def test_parts_without_a_body_are_empty_wherever_they_are_cut() -> None:
         assert [part[2] for part in decode(body, "multipart/form-data; boundary=b", every)] == contents
 
 
+def test_a_head_does_not_wait_for_what_is_behind_it() -> None:
+    for content in (b"", b"x", b"\r\n"):
+        body, content_type = encode([("f", "a.bin", content)])
+        cut = body.index(b"\r\n\r\n") + 4
+        decoder = FormDecoder(content_type, NO_LIMITS)
+        assert [type(event) for event in decoder.feed(body[:cut])] == [PartHead]
+        assert b"".join(filter(None, decoder.feed(body[cut:]))) == content
+
+
 def test_limits_of_fields_and_parts_are_kept() -> None:
     body, content_type = encode([("a", None, b"x" * 10), ("b", None, b"x" * 10)])
     for limits, fits in [

@@ -118,6 +118,48 @@ async def test_a_saved_file_cannot_be_changed_through_the_upload(flavour: Flavou
     assert tree(destination) == {"0.bin": bytes(200_000)}
 
 
+async def test_a_replaced_stream_is_what_is_saved(flavour: Flavour, app: Any, destination: Path) -> None:
+    """Apps put what they made of a photo in its place, or its metadata away."""
+
+    async def view() -> Any:
+        names = []
+        for upload in (await files_of(flavour)).values():
+            with pytest.raises(io.UnsupportedOperation):
+                upload.stream.write(b"lost")
+            upload.stream = io.BytesIO(b"replaced")
+            names.append(await maybe(app.files.save(upload)))
+        return names
+
+    serve(flavour, app, view)
+    status, names = await post(flavour, app, b"small", bytes(200_000))
+    assert status == 200
+    assert tree(destination) == dict.fromkeys(names, b"replaced")
+
+
+async def test_an_upload_cannot_be_saved_when_its_request_is_over(
+    flavour: Flavour, app: Any, destination: Path, descriptors: Any
+) -> None:
+    kept: list[Any] = []
+
+    async def view() -> Any:
+        kept.extend((await files_of(flavour)).values())
+        return "ok"
+
+    serve(flavour, app, view)
+    app.files._config = app.upload_set_config["files"]
+    assert (await post(flavour, app, b"small", bytes(200_000)))[0] == 200
+    for upload in kept:
+        with pytest.raises(ValueError, match="request is over"):
+            await flavour.run(app.files.save, upload)
+    assert tree(destination) == {}
+
+
+async def test_an_app_without_sets_is_left_alone(flavour: Flavour) -> None:
+    app = flavour.app()
+    flavour.configure_uploads(app, [])
+    assert "UploadRequest" not in app.request_class.__name__
+
+
 async def test_what_is_not_saved_is_gone_with_the_request(
     flavour: Flavour, app: Any, destination: Path, any_staging: None, descriptors: Any
 ) -> None:

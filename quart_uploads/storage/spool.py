@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from io import BytesIO
+from io import BytesIO, UnsupportedOperation
 from typing import IO
 
 from .local import LocalStorage
@@ -18,6 +18,13 @@ BATCH = 1 << 20
 PIECE = 8 * CHUNK
 
 
+class _ReadOnlyBytes(BytesIO):
+    """A write would be lost when the upload is saved."""
+
+    def write(self, data: object) -> int:
+        raise UnsupportedOperation("the content of a received upload cannot be changed")
+
+
 class Spool:
     """Takes the bytes of one upload, and lets a set publish them.
 
@@ -30,6 +37,7 @@ class Spool:
         self._pending: list[bytes] = []
         self._staged: StagedFile | None = None
         self._claimed = False
+        self._closed = False
 
     def add(self, batch: list[bytes]) -> bool:
         """Take some bytes; tells whether :meth:`flush` has to be called. Does not block."""
@@ -53,6 +61,8 @@ class Spool:
         The first claim gets the file that the bytes were received into. Later ones get copies: two names must
         not share one file, which somebody may edit in place.
         """
+        if self._closed:
+            raise ValueError("The upload is gone: its request is over. Save it before that")
         if self._staged is not None and not self._claimed:
             self._claimed = True
             return self._staged
@@ -80,11 +90,12 @@ class Spool:
     def open(self) -> IO[bytes]:
         """Return a stream for reading the content. To be called once, all streams would share one position."""
         if self._staged is None:
-            return BytesIO(b"".join(self._pending))
+            return _ReadOnlyBytes(b"".join(self._pending))
         return self._staged.reader()
 
     def close(self) -> None:
         """Let go of the content. Blocks."""
+        self._closed = True
         self._pending = []
         if self._staged is not None:
             self._staged.close()
