@@ -18,8 +18,7 @@ from werkzeug.datastructures import FileStorage
 
 from .exceptions import UploadNotAllowed
 from .names import StoredName, check_basename, check_stored, free_number, numbered
-from .parts import BasePart
-from .reading import answering_for_the_disk
+from .reading import BasePart, answering_for_the_disk
 from .received import BaseReceivedFile
 from .rules import BaseUploadSet
 from .signals import upload_deleted, upload_rejected, upload_saved

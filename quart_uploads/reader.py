@@ -12,8 +12,7 @@ from quart.datastructures import FileStorage as QuartFileStorage
 
 from .body import UploadBody
 from .forms import FormLimits
-from .parts import BasePart
-from .reading import Reading
+from .reading import BaseFormReader, BasePart, Reading
 from .received import BaseReceivedFile
 from .steps import drive_inline, in_thread
 
@@ -57,7 +56,7 @@ class Part(BasePart):
                 yield piece
 
 
-class FormReader:
+class FormReader(BaseFormReader[Part]):
     """The parts of a form, in the order sent: ``async for part in photos.receive(request)``.
 
     A part is to be read before the next one is asked for; what was not read of it is passed over.
@@ -68,7 +67,6 @@ class FormReader:
             raise RuntimeError("The form was read already, so that no part is left to receive")
         # For whoever looks at request.form and request.files from now on.
         request._form, request._files = request.parameter_storage_class(), request.parameter_storage_class()
-        self._reading: Reading | None = None
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
             self._reading = Reading(request.content_type or "", limits, self._receive, in_thread)
@@ -76,7 +74,6 @@ class FormReader:
         self._received = 0
         self._total: int | None = request.content_length
         self._on_progress = on_progress
-        self._part: Part | None = None
 
     def __aiter__(self) -> FormReader:
         return self
@@ -89,15 +86,6 @@ class FormReader:
         self._part = Part(head)
         self._part._reader = self
         return self._part
-
-    def current(self, part: Part) -> Reading:
-        """Return what the current part is read from.
-
-        :raises RuntimeError: the part is not the current one, its bytes are gone.
-        """
-        if part is not self._part or self._reading is None:
-            raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
-        return self._reading
 
     async def _receive(self, may_pause: bool) -> bytes | None:
         if isinstance(self._body, UploadBody):

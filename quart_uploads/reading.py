@@ -7,10 +7,12 @@ in the async one return awaitables: one that receives bytes, and one that runs a
 from __future__ import annotations
 
 import errno
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
 from .exceptions import InsufficientStorage
@@ -134,6 +136,50 @@ class Reading:
             next(self._events, None)
             self._ended = True
         return True
+
+
+class BasePart(ABC):
+    """One part of a form that is being received.
+
+    :param head: what the form says of it.
+    """
+
+    def __init__(self, head: PartHead) -> None:
+        self.head: PartHead = head
+        #: The field.
+        self.name: str = head.name
+        #: The name that the client gave the file; ``None`` if the part is no file.
+        self.filename: str | None = head.filename
+        #: The media type, with its parameters.
+        self.content_type: str = head.content_type
+        #: All headers of the part.
+        self.headers: Headers = head.headers
+
+    @abstractmethod
+    def receive_batch(self) -> Any:
+        """Return the next bytes, in pieces, about 1 MiB in all; none at the end. Awaitable in the async part."""
+
+
+P = TypeVar("P", bound=BasePart)
+
+
+class BaseFormReader(Generic[P]):
+    """The parts of a form, in the order sent.
+
+    A part is to be read before the next one is asked for; what was not read of it is passed over.
+    """
+
+    _reading: Reading | None = None
+    _part: P | None = None
+
+    def current(self, part: BasePart) -> Reading:
+        """Return what the current part is read from.
+
+        :raises RuntimeError: the part is not the current one, its bytes are gone.
+        """
+        if part is not self._part or self._reading is None:
+            raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
+        return self._reading
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from .config import StrPath, UploadConfiguration, addslash, configurations_of
 from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
 from .extensions import DEFAULTS, as_container, extension, holds, lowercase_ext
 from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
-from .parts import BasePart
+from .reading import BasePart
 from .storage import LocalStorage
 
 

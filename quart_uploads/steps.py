@@ -49,34 +49,33 @@ async def drive_async(steps: Steps[T]) -> T:
 
     If the task is cancelled, the operation is ended at its next yield and has cleaned up when this returns.
     """
-    resume: Callable[[Any], Any] = steps.send
-    value: Any = None
-    while True:
-        try:
-            finished, value = await in_thread(_advance, resume, value)
-        except asyncio.CancelledError:
-            await in_thread(steps.close)
-            raise
-        if finished:
-            result: T = value
-            return result
-        resume = steps.send
-        if isawaitable(value):
-            try:
-                value = await value
-            except BaseException as error:  # the operation has to clean up whatever it was
-                resume, value = steps.throw, error
+
+    async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+        return await in_thread(_advance, resume, value)
+
+    try:
+        return await _drive(steps, advance)
+    except asyncio.CancelledError:
+        await in_thread(steps.close)
+        raise
 
 
 async def drive_inline(steps: Steps[T]) -> T:
     """Run an operation that does not block by itself on the event loop."""
+
+    async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+        return _advance(resume, value)
+
+    return await _drive(steps, advance)
+
+
+async def _drive(steps: Steps[T], advance: Callable[[Callable[[Any], Any], Any], Awaitable[tuple[bool, Any]]]) -> T:
     resume: Callable[[Any], Any] = steps.send
     value: Any = None
     while True:
-        try:
-            value = resume(value)
-        except StopIteration as stop:
-            result: T = stop.value
+        finished, value = await advance(resume, value)
+        if finished:
+            result: T = value
             return result
         resume = steps.send
         if isawaitable(value):

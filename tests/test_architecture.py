@@ -13,7 +13,7 @@ PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
     {"exceptions", "extensions"},
     {"names", "media", "signals", "steps", "testing", "forms"},
-    {"storage", "parts"},
+    {"storage"},
     {"config", "received", "reading"},
     {"rules"},
     {"operations", "delivery"},

@@ -26,6 +26,24 @@ def photos(destination: Path) -> quart_uploads.UploadSet:
     return uset
 
 
+class Slow(quart_uploads.UploadSet):
+    """Takes a minute to find another name, and tells when it has begun."""
+
+    waiting: asyncio.Event
+
+    async def resolve_conflict(self, target_folder: str, basename: str) -> str:
+        self.waiting.set()
+        await asyncio.sleep(60)
+        return "never.jpg"
+
+
+def slow(destination: Path) -> Slow:
+    uset = Slow("photos", quart_uploads.IMAGES)
+    uset.waiting = asyncio.Event()
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    return uset
+
+
 class Gate(io.BytesIO):
     """A stream whose reading thread waits until it is let through."""
 
@@ -58,19 +76,10 @@ async def test_a_cancelled_save_waits_for_its_thread(
 
 
 async def test_a_save_cancelled_in_a_hook_leaves_nothing(destination: Path, descriptors: Any) -> None:
-    waiting = asyncio.Event()
-
-    class Slow(quart_uploads.UploadSet):
-        async def resolve_conflict(self, target_folder: str, basename: str) -> str:
-            waiting.set()
-            await asyncio.sleep(60)
-            return "never.jpg"
-
-    uset = Slow("photos", quart_uploads.IMAGES)
-    uset._config = quart_uploads.UploadConfiguration(destination)
+    uset = slow(destination)
     await uset.save(quart.upload(b"first"))
     task = asyncio.create_task(uset.save(quart.upload(b"second")))
-    await waiting.wait()
+    await uset.waiting.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -98,19 +107,10 @@ async def test_a_save_cancelled_at_any_moment_leaves_all_or_nothing(
 
 
 async def test_save_all_cancelled_leaves_none(destination: Path, any_staging: None) -> None:
-    waiting = asyncio.Event()
-
-    class Slow(quart_uploads.UploadSet):
-        async def resolve_conflict(self, target_folder: str, basename: str) -> str:
-            waiting.set()
-            await asyncio.sleep(60)
-            return "never.jpg"
-
-    uset = Slow("photos", quart_uploads.IMAGES)
-    uset._config = quart_uploads.UploadConfiguration(destination)
+    uset = slow(destination)
     # The first two are published by the time that the third, a namesake, waits for its name.
     task = asyncio.create_task(uset.save_all([quart.upload(filename=name) for name in ("a.jpg", "b.jpg", "a.jpg")]))
-    await waiting.wait()
+    await uset.waiting.wait()
     assert set(tree(destination)) >= {"a.jpg", "b.jpg"}
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,8 +10,7 @@ from typing import IO, Any, TypeVar
 from flask import Request
 
 from ..forms import FormLimits
-from ..parts import BasePart
-from ..reading import Reading
+from ..reading import BaseFormReader, BasePart, Reading
 from ..received import BaseReceivedFile
 from ..steps import drive
 from ..storage.stored import CHUNK
@@ -61,7 +60,7 @@ class Part(BasePart):
             yield from batch
 
 
-class FormReader:
+class FormReader(BaseFormReader[Part]):
     """The parts of a form, in the order sent: ``for part in photos.receive(request)``.
 
     A part is to be read before the next one is asked for; what was not read of it is passed over.
@@ -73,14 +72,12 @@ class FormReader:
         # For whoever looks at request.form and request.files from now on.
         request.__dict__["form"] = request.parameter_storage_class()
         request.__dict__["files"] = request.parameter_storage_class()
-        self._reading: Reading | None = None
         if request.mimetype == "multipart/form-data":
             self._reading = reading_of(request, self._receive)
         self._stream = request.stream
         self._received = 0
         self._total = request.content_length
         self._on_progress = on_progress
-        self._part: Part | None = None
 
     def __iter__(self) -> FormReader:
         return self
@@ -93,15 +90,6 @@ class FormReader:
         self._part = Part(head)
         self._part._reader = self
         return self._part
-
-    def current(self, part: Part) -> Reading:
-        """Return what the current part is read from.
-
-        :raises RuntimeError: the part is not the current one, its bytes are gone.
-        """
-        if part is not self._part or self._reading is None:
-            raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
-        return self._reading
 
     def _receive(self, may_pause: bool) -> bytes:
         data = self._stream.read(READ)
