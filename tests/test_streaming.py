@@ -177,6 +177,24 @@ async def test_what_is_not_saved_is_gone_with_the_request(
     assert tree(destination) == {}
 
 
+async def test_what_was_staged_of_a_broken_form_is_gone_with_the_answer(
+    flavour: Flavour, app: Any, destination: Path, any_staging: None, descriptors: Any
+) -> None:
+    async def view() -> Any:
+        return len(await files_of(flavour))
+
+    serve(flavour, app, view)
+    body = b"".join(
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n' + bytes(200_000) + b"\r\n"
+        for _ in "12"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    status, _, answer = await flavour.request(app, "POST", "/", data=body, headers=headers)
+    assert status == 400
+    assert b"ends too early" in answer
+    assert tree(destination) == {}
+
+
 async def test_uploads_can_be_staged_on_another_file_system(flavour: Flavour, app: Any, destination: Path) -> None:
     shared_memory = Path("/dev/shm/quart-uploads-tests")
     if not shared_memory.parent.is_dir() or shared_memory.parent.stat().st_dev == destination.parent.stat().st_dev:
