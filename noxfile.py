@@ -13,7 +13,7 @@ from pathlib import Path
 import nox
 
 nox.needs_version = ">=2025.2.9"
-nox.options.sessions = ["lint", "typing", "tests", "docs", "build"]
+nox.options.sessions = ["lint", "typing", "tests", "lowest", "docs", "build"]
 nox.options.reuse_venv = "yes"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
@@ -94,6 +94,14 @@ def tests(session: nox.Session) -> None:
     session.log(f"Pythons found: {', '.join(sorted(INTERPRETERS))}. This is {session.name}.")
     install(session, "tests")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Run the fast tests with the lowest versions of everything that the package says it works with."""
+    install(session, "tests")
+    session.install(*(requirement.replace(">=", "==") for requirement in PYPROJECT["project"]["dependencies"]))
+    session.run("pytest", "-m", "not slow", *session.posargs)
 
 
 @nox.session
