@@ -15,10 +15,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
+import quart
 from conftest import FLAVOURS, STAGINGS, Flavour, tree
 
 import quart_uploads
+from quart_uploads.storage import staging
 
 pytestmark = pytest.mark.slow
 
@@ -204,3 +207,78 @@ async def test_many_saves_leave_no_descriptor(destination: Path, descriptors: An
             *(photos.save(quart.upload(filename="a.exe")) for _ in range(100)), return_exceptions=True
         )
         assert all(isinstance(error, quart_uploads.UploadNotAllowed) for error in refused)
+
+
+async def test_a_disk_that_fills_up_while_receiving_is_507_and_the_next_upload_works(
+    flavour: Flavour, mount: Callable[..., Path], any_staging: None, descriptors: Any
+) -> None:
+    disk = mount("disk", "4m")
+    app = flavour.app(UPLOADED_FILES_DEST=disk)
+    files = flavour.UploadSet("files", flavour.ALL)
+    flavour.configure_uploads(app, files)
+    received = serve_saving(flavour, app, files)
+    for path in ("/files", "/parts"):
+        uploads = {"a": flavour.upload(b"a" * MIB, "a.bin"), "b": flavour.upload(b"b" * 6 * MIB, "b.bin")}
+        status, _, body = await flavour.request(app, "POST", path, upload=uploads)
+        assert status == 507
+        assert b"no space left" in body.lower()
+        assert received == (["a.bin"] if path == "/parts" else [])
+        for path_ in disk.iterdir():
+            assert path_.name == "a.bin", "what was saved before the disk was full"
+            path_.unlink()
+        status, _, _ = await flavour.request(app, "POST", path, upload={"c": flavour.upload(b"c" * MIB, "c.bin")})
+        assert status == 200
+        assert tree(disk) == {"c.bin": b"c" * MIB}
+        (disk / "c.bin").unlink()
+        received.clear()
+
+
+async def test_no_descriptor_while_receiving_is_503_and_the_next_upload_works(
+    flavour: Flavour, destination: Path, descriptors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = flavour.app(UPLOADED_FILES_DEST=destination)
+    files = flavour.UploadSet("files", flavour.ALL)
+    flavour.configure_uploads(app, files)
+    serve_saving(flavour, app, files)
+
+    def refuse(directory: str) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(staging, "_open_anonymous", refuse)
+        for path in ("/files", "/parts"):
+            upload = {"a": flavour.upload(b"a" * MIB, "a.bin")}
+            assert (await flavour.request(app, "POST", path, upload=upload))[0] == 503
+    assert (await flavour.request(app, "POST", "/files", upload={"a": flavour.upload(b"a" * MIB, "a.bin")}))[0] == 200
+    assert tree(destination) == {"a.bin": b"a" * MIB}
+
+
+def serve_saving(flavour: Flavour, app: Any, files: Any) -> list[str]:
+    """Let an app save what is posted, staged or part by part, and tell what it saved."""
+    saved: list[str] = []
+    if flavour.is_async:
+
+        @app.post("/files")
+        async def staged() -> str:
+            saved.extend([await files.save(file) for file in (await quart.request.files).values()])
+            return "ok"
+
+        @app.post("/parts")
+        async def parts() -> str:
+            async for part in files.receive(quart.request):
+                saved.append(await files.save(part))
+            return "ok"
+    else:
+
+        @app.post("/files")
+        def staged() -> str:
+            saved.extend([files.save(file) for file in flask.request.files.values()])
+            return "ok"
+
+        @app.post("/parts")
+        def parts() -> str:
+            for part in files.receive(flask.request):
+                saved.append(files.save(part))
+            return "ok"
+
+    return saved
