@@ -96,13 +96,22 @@ class UploadConnection(ASGIHTTPConnection):
                 return
 
     async def handle_request(self, request: Any, send: Any) -> None:
+        # The last byte of an answer closes the connection if the client is still sending. Many clients read only when
+        # they have sent all, and would find the connection reset where the answer was.
+        has_length, held = False, b""
+
         async def send_and_linger(message: Any) -> None:
-            # The last message of an answer closes the connection if the client is still sending. Many clients read
-            # only when they have sent all, and would find the connection reset where the answer was.
-            if message["type"] == "http.response.body" and not message.get("more_body") and request.body.is_arriving:
-                await send({**message, "more_body": True})
+            nonlocal has_length, held
+            if message["type"] == "http.response.start":
+                has_length = any(name == b"content-length" for name, _ in message["headers"])
+            elif message["type"] == "http.response.body" and (held or request.body.is_arriving):
+                body, more = held + message.get("body", b""), message.get("more_body", False)
+                held = body[-1:] if has_length else b""
+                await send({**message, "body": body[:-1] if held else body, "more_body": True})
+                if more:
+                    return
                 await request.body.linger()
-                message = {**message, "body": b""}
+                message = {**message, "body": held}
             await send(message)
 
         try:

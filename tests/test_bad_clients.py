@@ -83,6 +83,7 @@ def assert_nothing_left(server: Server) -> None:
     """No file and no descriptor, soon."""
     deadline = time.monotonic() + 15
     while staged(server) and time.monotonic() < deadline:
+        request(server, "GET", "/ping")
         time.sleep(0.1)
     assert staged(server) == []
     assert request(server, "GET", "/ping")[::2] == (200, b"pong")

@@ -114,5 +114,6 @@ def test_a_download_that_is_broken_off_leaves_no_descriptor(server: Server, uplo
             assert connection.recv(10_000).startswith(b"HTTP/1.1 200")
     deadline = time.monotonic() + 20
     while open_files() and time.monotonic() < deadline:
+        request(server, "GET", "/ping")
         time.sleep(0.1)
     assert open_files() == 0
