@@ -200,6 +200,39 @@ def pings_under_load(server: Server, clients: int, size: int) -> list[float]:
     return sorted(seconds)
 
 
+def save_of_a_staged_file(directory: str, size: int) -> float:
+    """Seconds that ``save`` takes for a file that was staged while it arrived; the median of several."""
+    from werkzeug.datastructures import Headers
+
+    from quart_uploads import ALL, UploadConfiguration, UploadSet
+    from quart_uploads.forms import PartHead
+    from quart_uploads.reader import ReceivedFile
+    from quart_uploads.storage import LocalStorage, Spool
+
+    files = UploadSet("files", ALL)
+    files._config = UploadConfiguration(directory)
+    content = os.urandom(MIB)
+
+    async def save() -> float:
+        spool = Spool(LocalStorage(directory))
+        for _ in range(size // MIB):
+            spool.add([content])
+            spool.flush()
+        upload = ReceivedFile(spool, PartHead("file", "a.bin", "", Headers()))
+        start = time.perf_counter()
+        name = await files.save(upload)
+        seconds = time.perf_counter() - start
+        upload.close()
+        os.unlink(os.path.join(directory, name))
+        return seconds
+
+    async def median() -> float:
+        await save()
+        return statistics.median([await save() for _ in range(7)])
+
+    return asyncio.run(median())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller sizes")
@@ -247,6 +280,11 @@ def main() -> None:
             p99 = seconds[int(len(seconds) * 0.99)]
             milliseconds = f"p99 {p99 * 1e3:.0f} ms, max {seconds[-1] * 1e3:.0f} ms"
             print(f"{system}: /ping while 10 clients upload 100 MiB: {milliseconds}")
+    with tempfile.TemporaryDirectory(dir=options.destination) as directory:
+        small, large = (
+            save_of_a_staged_file(directory, size) for size in (MIB, 256 * MIB if options.quick else 1024 * MIB)
+        )
+        print(f"save() of a staged file: {small * 1e6:.0f} us for 1 MiB, {large * 1e6:.0f} us for the largest")
     for system in SYSTEMS[:2]:
         with tempfile.TemporaryDirectory(dir=options.destination) as directory, serving(system, directory) as server:
             grown = memory_of_half_sent_uploads(server, 500) / MIB
