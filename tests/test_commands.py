@@ -1,0 +1,141 @@
+"""The shell commands of the README and the tutorial, run in a copy of the project and from a bare Python."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+import venv
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from servers import free_port
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[1]
+LEFT_OUT = shutil.ignore_patterns(".git", ".nox", ".venv", "dist", "_build", "instance", ".*_cache", "__pycache__")
+
+README = [
+    "python -m pip install nox && nox -s demo",
+    "python -m pip install nox && nox -s tests",
+    "python -m pip install .",
+    "python -m pip install dist/quart_uploads-1.0.0.dev0-py3-none-any.whl",
+]
+TUTORIAL = [
+    "mkdir photolog && cd photolog",
+    "python -m venv .venv && . .venv/bin/activate",
+    "python -m pip install /path/to/quart_uploads",
+    "quart --app app run",
+    "python -m pip install nox && nox -s demo",
+]
+
+
+def commands(page: str) -> list[str]:
+    blocks = re.findall(r"^```shell\n(.*?)^```$", (ROOT / page).read_text(), re.MULTILINE | re.DOTALL)
+    return "".join(blocks).splitlines()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copytree(ROOT, tmp_path_factory.mktemp("checkout") / "quart_uploads", ignore=LEFT_OUT))
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """That of a shell whose ``python`` is a bare one."""
+    venv.create(tmp_path / "bare", with_pip=True)
+    inherited = {
+        key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "NOX"))
+    }
+    return {**inherited, "PATH": f"{tmp_path / 'bare' / 'bin'}:/usr/local/bin:/usr/bin:/bin", "PYTHONUNBUFFERED": "1"}
+
+
+@contextmanager
+def serving(command: str, directory: Path, environment: dict[str, str], log: Path) -> Iterator[str]:
+    """Run a command that serves a page, and yield the address that it prints."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            ["bash", "-c", command],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        for _ in range(1200):
+            if address := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+                break
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.1)
+        else:
+            pytest.fail(f"no address in {log.read_text()}")
+        yield address[0]
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+
+
+def page_at(address: str) -> str:
+    for _ in range(100):
+        try:
+            with urllib.request.urlopen(address) as response:
+                return str(response.read().decode())
+        except OSError:
+            time.sleep(0.1)
+    raise AssertionError(f"nothing answers at {address}")
+
+
+def run(command: str, directory: Path, environment: dict[str, str]) -> str:
+    result = subprocess.run(
+        ["bash", "-ec", command], cwd=directory, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def test_this_module_knows_every_command() -> None:
+    assert commands("README.md") == README
+    assert commands("docs/tutorial.md") == TUTORIAL
+
+
+def test_one_command_runs_the_demo(project: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    with serving(README[0], project, environment, tmp_path / "log") as address:
+        assert "Photolog" in page_at(address)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+
+
+def test_the_other_command_runs_the_tests(project: Path, environment: dict[str, str]) -> None:
+    # Only a few of them, since this is one of them.
+    version = "{}.{}".format(*sys.version_info)
+    command = README[1].replace("nox -s tests", f"nox -s 'tests({version})' -- tests/test_names.py")
+    assert re.search(r"\d+ passed", run(command, project, environment))
+
+
+def test_it_installs_from_a_checkout_and_from_a_wheel(
+    project: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run(f"{README[2]} && cd / && python -c 'import quart_uploads, quart_uploads.flask'", project, environment)
+    run("python -m pip wheel --no-deps --wheel-dir dist .", project, environment)
+    run(f"python -m pip uninstall --yes quart-uploads && {README[3]}", project, environment)
+    run("python -c 'import quart_uploads, quart_uploads.flask'", tmp_path, environment)
+
+
+def test_the_tutorial_ends_with_a_page(project: Path, environment: dict[str, str], tmp_path: Path) -> None:
+    install = TUTORIAL[2].replace("/path/to/quart_uploads", str(project))
+    run(f"{TUTORIAL[0]} && {TUTORIAL[1]} && {install}", tmp_path, environment)
+    # The app that the tutorial comes to; its blocks are run one by one in test_docs.py.
+    shutil.copytree(project / "docs" / "examples" / "photolog", tmp_path / "photolog", dirs_exist_ok=True)
+    activate = TUTORIAL[1].partition("&& ")[2]
+    environment["QUART_RUN_PORT"] = str(free_port())
+    with serving(f"{activate} && {TUTORIAL[3]}", tmp_path / "photolog", environment, tmp_path / "log") as address:
+        assert "Photolog" in page_at(address)
