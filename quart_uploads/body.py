@@ -133,8 +133,6 @@ class UploadBody(Body):
                 return b""
             if self._failure is not None:
                 raise self._failure
-            if pause == 0:
-                return None
             self._changed.clear()
             if not await self._wait(pause) and pause is not None:
                 return None

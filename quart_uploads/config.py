@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .extensions import as_container
 from .storage import LocalStorage
@@ -14,6 +14,8 @@ BLUEPRINT = "_uploads"
 ENDPOINT = f"{BLUEPRINT}.uploaded_file"
 URL_PREFIX = "/_uploads"
 URL_RULE = "/<setname>/<path:filename>"
+
+N = TypeVar("N", int, float)
 
 StrPath = str | os.PathLike[str]
 
@@ -155,13 +157,7 @@ def staging_storage(app: Any) -> LocalStorage:
 def min_rate(app: Any) -> float | None:
     """Return the bytes per second that a client has to send on average."""
     value = app.config.get("UPLOADS_MIN_RATE") or 0
-    try:
-        rate = float(value)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"UPLOADS_MIN_RATE must be a number of bytes per second, not {value!r}") from error
-    if rate < 0:
-        raise ValueError(f"UPLOADS_MIN_RATE must not be negative, but is {rate}")
-    return rate or None
+    return _number(value, "UPLOADS_MIN_RATE", float, "bytes per second") or None
 
 
 def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:
@@ -185,13 +181,17 @@ def _extensions(value: Iterable[str] | Container[str] | None) -> Container[str] 
 def _size(value: Any, key: str) -> int | None:
     if value is None or value == "":
         return None
+    return _number(value, key, int, "bytes")
+
+
+def _number(value: Any, key: str, kind: Callable[[Any], N], unit: str) -> N:
     try:
-        size = int(value)
+        number = kind(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise ValueError(f"{key} must be a number of bytes, not {value!r}") from error
-    if size < 0:
-        raise ValueError(f"{key} must not be negative, but is {size}")
-    return size
+        raise ValueError(f"{key} must be a number of {unit}, not {value!r}") from error
+    if number < 0:
+        raise ValueError(f"{key} must not be negative, but is {number}")
+    return number
 
 
 def _flag(value: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 from os import PathLike
 from typing import Any
@@ -68,8 +68,7 @@ class FormReader(BaseFormReader[Part]):
         # For whoever looks at request.form and request.files from now on.
         request._form, request._files = request.parameter_storage_class(), request.parameter_storage_class()
         if request.mimetype == "multipart/form-data":
-            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-            self._reading = Reading(request.content_type or "", limits, self._receive, in_thread)
+            self._reading = reading_of(request, self._receive)
         self._body = request.body
         self._received = 0
         self._total: int | None = request.content_length
@@ -98,3 +97,9 @@ class FormReader(BaseFormReader[Part]):
             if isawaitable(told):
                 await told
         return data
+
+
+def reading_of(request: Request, receive: Callable[[bool], Awaitable[bytes | None]]) -> Reading:
+    """Start reading the form of a request."""
+    limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
+    return Reading(request.content_type or "", limits, receive, in_thread)

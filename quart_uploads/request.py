@@ -13,9 +13,7 @@ from werkzeug.datastructures import FileStorage, iter_multi_items
 
 from .body import UploadBody
 from .config import min_rate, staging_storage
-from .forms import FormLimits
-from .reader import PAUSE, ReceivedFile
-from .reading import Reading
+from .reader import PAUSE, ReceivedFile, reading_of
 from .steps import drive_inline, in_thread
 
 # Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
@@ -50,8 +48,7 @@ class UploadRequest(Request):
         async with self._parsing_lock:
             if self._form is not None:
                 return
-            limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
-            reading = Reading(self.content_type or "", limits, self._receive, in_thread)
+            reading = reading_of(self, self._receive)
             fields, files = await drive_inline(reading.collect(staging_storage(current_app), ReceivedFile))
             self._form = self.parameter_storage_class(fields)
             self._files = self.parameter_storage_class(files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from os import PathLike
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from flask import Request
 
@@ -14,8 +14,6 @@ from ..reading import BaseFormReader, BasePart, Reading
 from ..received import BaseReceivedFile
 from ..steps import drive
 from ..storage.stored import CHUNK
-
-T = TypeVar("T")
 
 #: Bytes of one read from the WSGI server.
 READ = 256 << 10

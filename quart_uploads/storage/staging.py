@@ -30,7 +30,6 @@ _MODE = 0o666  # less the umask, as for any file that a program makes
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _FLAGS = os.O_RDWR | _CLOEXEC | getattr(os, "O_BINARY", 0)
 
-
 _IOV_MAX = 1024  # what Linux takes in one writev(2)
 
 
