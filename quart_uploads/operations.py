@@ -137,7 +137,7 @@ class _Upload:
         elif isinstance(self.storage, BasePart):
             with answering_for_the_disk():
                 self._staged = self._store.stage()
-            while batch := (yield from settled(self.storage.receive_batch())):
+            while batch := (yield from settled(self.storage.receive_batch(first=not self._staged.size))):
                 with answering_for_the_disk():
                     self._staged.write_all(batch)
                 self.uset._check_size(self.target.basename, self._staged.size)

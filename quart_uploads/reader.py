@@ -46,9 +46,13 @@ class Part(BasePart):
         """
         return await drive_inline(self._reader.current(self).text(self.head))
 
-    async def receive_batch(self) -> list[bytes]:
-        """Return the next bytes, in pieces, about 1 MiB in all; none at the end."""
-        return await drive_inline(self._reader.current(self).next_batch())
+    async def receive_batch(self, first: bool = False) -> list[bytes]:
+        """Return the next bytes, in pieces, about 1 MiB in all; none at the end.
+
+        :param first: whether they have to be the first ones of the part.
+        :raises RuntimeError: they are not, or the part was passed over.
+        """
+        return await drive_inline(self._reader.current(self, first).next_batch())
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         while batch := await self.receive_batch():

@@ -154,10 +154,16 @@ class BasePart(ABC):
         self.content_type: str = head.content_type
         #: All headers of the part.
         self.headers: Headers = head.headers
+        #: Whether reading it has begun.
+        self.is_begun: bool = False
 
     @abstractmethod
-    def receive_batch(self) -> Any:
-        """Return the next bytes, in pieces, about 1 MiB in all; none at the end. Awaitable in the async part."""
+    def receive_batch(self, first: bool = False) -> Any:
+        """Return the next bytes, in pieces, about 1 MiB in all; none at the end. Awaitable in the async part.
+
+        :param first: whether they have to be the first ones of the part.
+        :raises RuntimeError: they are not, or the part was passed over.
+        """
 
 
 P = TypeVar("P", bound=BasePart)
@@ -172,13 +178,20 @@ class BaseFormReader(Generic[P]):
     _reading: Reading | None = None
     _part: P | None = None
 
-    def current(self, part: BasePart) -> Reading:
+    def current(self, part: BasePart, first: bool = False) -> Reading:
         """Return what the current part is read from.
 
-        :raises RuntimeError: the part is not the current one, its bytes are gone.
+        :param first: whether nothing of it may have been read.
+        :raises RuntimeError: the part is not the current one, or was read: its bytes are gone.
         """
         if part is not self._part or self._reading is None:
             raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
+        if first and part.is_begun:
+            raise RuntimeError(
+                f"The part {part.name!r} was read or saved already, at least in part: "
+                "it comes once, so save it first, and read the stored file if you need its bytes again"
+            )
+        part.is_begun = True
         return self._reading
 
 

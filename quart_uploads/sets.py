@@ -68,8 +68,9 @@ class UploadSet(BaseUploadSet):
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.
 
-        A part can be given to :meth:`save`, which refuses it by its name before a byte of it is stored. A part that
-        is neither saved nor read is passed over. What was read so is not in ``request.files`` and ``request.form``.
+        A part can be given to :meth:`save` once, as long as nothing of it was read. It is refused by its name before
+        a byte of it is stored. A part that is neither saved nor read is passed over. What was read so is not in
+        ``request.files`` and ``request.form``.
 
         :param request: the request, of which nothing was read yet.
         :param on_progress: is told the part, the bytes of the body that were read so far, and those that the

@@ -442,6 +442,38 @@ async def test_a_rate_that_makes_no_sense_is_an_error(destination: Path) -> None
         quart_uploads.configure_uploads(app, quart_uploads.UploadSet("files"))
 
 
+@pytest.mark.parametrize("use", ["save", "text", "iterate"])
+async def test_what_is_left_of_a_part_is_never_saved_as_if_it_were_the_whole(
+    flavour: Flavour, app: Any, destination: Path, descriptors: Any, use: str
+) -> None:
+    async def begin(part: Any) -> None:
+        if use == "save":
+            await maybe(app.files.save(part, name="whole."))
+        elif use == "text":
+            await maybe(part.text())
+        elif flavour.is_async:
+            await anext(aiter(part))
+        else:
+            next(iter(part))
+
+    async def view() -> Any:
+        request = quart.request if flavour.is_async else flask.request
+        reader = app.files.receive(request)
+        part = await anext(reader) if flavour.is_async else next(reader)
+        with pytest.raises(UploadNotAllowed):
+            await maybe(app.files.save(part, name="refused.exe"))
+        await begin(part)
+        with pytest.raises(RuntimeError, match="already, at least in part"):
+            await maybe(app.files.save(part))
+        return "ok"
+
+    app.files.extensions = ("bin",)
+    serve(flavour, app, view)
+    content = b"12345" * 60_000
+    assert (await post(flavour, app, content))[0] == 200
+    assert tree(destination) == ({"whole.bin": content} if use == "save" else {})
+
+
 async def test_a_part_that_was_passed_over_cannot_be_read(flavour: Flavour, app: Any) -> None:
     async def view() -> Any:
         request = quart.request if flavour.is_async else flask.request

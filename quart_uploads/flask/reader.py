@@ -49,9 +49,13 @@ class Part(BasePart):
         """
         return drive(self._reader.current(self).text(self.head))
 
-    def receive_batch(self) -> list[bytes]:
-        """Return the next bytes, in pieces, about 1 MiB in all; none at the end."""
-        return drive(self._reader.current(self).next_batch())
+    def receive_batch(self, first: bool = False) -> list[bytes]:
+        """Return the next bytes, in pieces, about 1 MiB in all; none at the end.
+
+        :param first: whether they have to be the first ones of the part.
+        :raises RuntimeError: they are not, or the part was passed over.
+        """
+        return drive(self._reader.current(self, first).next_batch())
 
     def __iter__(self) -> Iterator[bytes]:
         while batch := self.receive_batch():
