@@ -15,6 +15,8 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, ParamSpec, TypeVar
 
+from .workers import call_in_thread
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -101,7 +103,7 @@ async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwar
 def start_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
     """Call a blocking function in a worker thread, with the caller's context."""
     bound = partial(copy_context().run, function, *args, **kwargs)
-    return asyncio.get_running_loop().run_in_executor(None, bound)
+    return call_in_thread(bound)
 
 
 async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:

@@ -30,6 +30,9 @@ _MODE = 0o666  # less the umask, as for any file that a program makes
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _FLAGS = os.O_RDWR | _CLOEXEC | getattr(os, "O_BINARY", 0)
 
+# An anonymous file gets its name by way of its link in /proc.
+_HAS_ANONYMOUS = hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd")
+
 _IOV_MAX = 1024  # what Linux takes in one writev(2)
 
 
@@ -54,7 +57,6 @@ class StagedFile:
             self._part = part_path(directory)
             descriptor = os.open(self._part, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
         self._file = FileIO(descriptor, "r+")
-        self._identity = os.fstat(descriptor)
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data.
@@ -105,12 +107,11 @@ class StagedFile:
                 pass
             self._file, copy._file = copy._file, self._file
             self._part, copy._part = copy._part, self._part
-            self._identity = copy._identity
 
     def is_at(self, path: str) -> bool:
         """Tell whether this very file, not just one like it, has the path."""
         try:
-            return os.path.samestat(self._identity, os.stat(path, follow_symlinks=False))
+            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path, follow_symlinks=False))
         except OSError:
             return False
 
@@ -167,7 +168,7 @@ class StagedFile:
 
 
 def _open_anonymous(directory: str) -> int | None:
-    if not hasattr(os, "O_TMPFILE") or not os.path.exists("/proc/self/fd"):
+    if not _HAS_ANONYMOUS:
         return None
     try:
         return os.open(directory, _FLAGS | os.O_TMPFILE, _MODE)

@@ -1,0 +1,57 @@
+"""The threads in which the async flavour makes its blocking calls."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from quart_uploads.steps import in_thread
+
+
+async def test_a_call_that_blocks_does_not_hold_up_others() -> None:
+    release = threading.Event()
+    blocked = [asyncio.create_task(in_thread(release.wait, 30)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await in_thread(release.set)
+    assert await asyncio.gather(*blocked) == [True, True, True]
+
+
+async def test_a_result_does_not_wait_for_a_later_call_that_blocks() -> None:
+    release = threading.Event()
+    first, blocked = (asyncio.create_task(in_thread(call)) for call in (lambda: 1, lambda: release.wait(30)))
+    assert await first == 1
+    release.set()
+    assert await blocked
+
+
+async def test_calls_that_come_together_share_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    hops: list[Any] = []
+    loop = asyncio.get_running_loop()
+    run_in_executor = loop.run_in_executor
+    monkeypatch.setattr(loop, "run_in_executor", lambda *args: hops.append(args) or run_in_executor(*args))
+    assert await asyncio.gather(*(in_thread(abs, -number) for number in range(200))) == list(range(200))
+    # One, but for a machine that stops for longer than others are let wait.
+    assert len(hops) < 20
+
+
+async def test_more_calls_than_a_thread_makes_in_its_shift_are_all_made() -> None:
+    calls = [asyncio.create_task(in_thread(abs, -number)) for number in range(2000)]
+    assert await asyncio.gather(*calls) == list(range(2000))
+
+
+async def test_calls_are_refused_when_the_threads_are_gone() -> None:
+    executor = ThreadPoolExecutor(1)
+    asyncio.get_running_loop().set_default_executor(executor)
+    executor.shutdown()
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        await asyncio.wait_for(in_thread(abs, 1), 10)
+
+
+async def test_an_exception_in_a_thread_reaches_the_caller_alone() -> None:
+    good, bad = await asyncio.gather(in_thread(int, "1"), in_thread(int, "x"), return_exceptions=True)
+    assert good == 1
+    assert isinstance(bad, ValueError)
