@@ -12,6 +12,8 @@ import quart.wrappers
 from quart.wrappers.request import Body
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
+from .heap import free_memory
+
 # Quart 0.23 ends a request silently that raises its own error; before, its client was answered for nothing.
 _Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)
 
@@ -62,6 +64,7 @@ class UploadBody(Body):
         if not data or self._failure is not None:
             return
         self.received += len(data)
+        free_memory.note(len(data))
         if not self._abandoned:
             self._chunks.append(data)
             self._size += len(data)
@@ -135,6 +138,7 @@ class UploadBody(Body):
                 raise self._failure
             self._changed.clear()
             if not await self._wait(pause) and pause is not None:
+                free_memory.give_back_soon()
                 return None
 
     def __aiter__(self) -> UploadBody:

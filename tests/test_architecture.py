@@ -11,7 +11,7 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "workers"},
+    {"exceptions", "extensions", "workers", "heap"},
     {"names", "media", "signals", "steps", "testing", "forms"},
     {"storage"},
     {"config", "received", "reading"},

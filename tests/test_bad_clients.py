@@ -9,7 +9,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import h2.connection
@@ -232,6 +232,21 @@ def test_a_view_that_sleeps_first_does_not_fill_the_memory(strict_server: Server
             peak = max(peak, memory_of(strict_server))
     assert peak - before < 32 * MIB, f"{(peak - before) / MIB:.1f} MiB, {sent / MIB:.0f} MiB sent"
     assert_nothing_left(strict_server)
+
+
+@pytest.mark.skipif("glibc" not in os.confstr("CS_GNU_LIBC_VERSION"), reason="other allocators are not advised")
+def test_the_memory_of_a_burst_is_given_back_when_its_clients_fall_silent(tmp_path: Path) -> None:
+    with running("uvicorn", tmp_path / "uploads") as server, ExitStack() as clients:
+        request(server, "POST", "/", form(("a.bin", b"x" * MIB)))
+        before = memory_of(server)
+        start = head(MIB) + form(("a.bin", b""))[:-10] + b"x" * (490 << 10)
+        for _ in range(300):
+            clients.enter_context(server.connect()).sendall(start)
+        time.sleep(2)  # all has arrived by then
+        deadline = time.monotonic() + 30
+        while (grown := memory_of(server) - before) > 40 * MIB and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert grown <= 40 * MIB, f"{grown / MIB:.0f} MiB, of 144 MiB sent"
 
 
 def http2_upload(server: Server, body: bytes) -> int:

@@ -1,0 +1,63 @@
+"""Advice to glibc's allocator, whose defaults suit neither large messages nor bursts of them. No other gets any."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import sys
+from collections.abc import Callable
+from time import monotonic
+
+#: A process is quiet if no more than so many bytes arrive in so many seconds.
+QUIET, BUSY = 1.0, 16 << 20
+
+
+def keep_large_blocks() -> None:
+    """Have the memory of messages used again.
+
+    glibc gives every freed message of 256 KiB back to the kernel and faults its pages in again for the next, until it
+    has seen a larger block freed: 1.9 CPU seconds per GiB received, and 0.8 from then on.
+    """
+    del bytearray(8 << 20)[:]
+
+
+class FreeMemory:
+    """The memory that bursts of messages leave in holes of the heap.
+
+    500 clients that send 490 KiB and pause leave 165 MiB, of which 19 MiB are in use. To give the rest back takes 5
+    milliseconds in a thread, and as many to use it again, so it is done only when not much arrives.
+    """
+
+    def __init__(self) -> None:
+        self._trim = _malloc_trim()
+        self._arrived = 0
+        self._due = 0.0
+
+    def note(self, size: int) -> None:
+        """Some bytes have arrived."""
+        self._arrived += size
+
+    def give_back_soon(self) -> None:
+        """Give it back to the kernel when the process has become quiet."""
+        if self._trim is None or monotonic() < self._due:
+            return
+        self._due = monotonic() + 2 * QUIET
+        loop = asyncio.get_running_loop()
+        loop.call_later(QUIET, self._look, loop, self._trim, self._arrived)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, trim: Callable[[int], int], arrived: int) -> None:
+        if self._arrived - arrived <= BUSY:
+            loop.run_in_executor(None, trim, 0)
+            return
+        self._due = monotonic() + 2 * QUIET
+        loop.call_later(QUIET, self._look, loop, trim, self._arrived)
+
+
+def _malloc_trim() -> Callable[[int], int] | None:
+    if sys.platform != "linux":
+        return None
+    function: Callable[[int], int] | None = getattr(ctypes.CDLL(None), "malloc_trim", None)  # musl has none
+    return function
+
+
+free_memory: FreeMemory = FreeMemory()
