@@ -115,6 +115,13 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def bench(session: nox.Session) -> None:
+    """Compare concurrent uploads with other libraries and frameworks; ``-- --quick`` takes two minutes."""
+    install(session, "bench")
+    session.run("python", "benchmarks", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Check the style of the code."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "lint"))

@@ -1,0 +1,41 @@
+"""Quart by itself, which receives the form and drops the file: what any way to save it in a Quart view comes on top
+of.
+"""
+
+# /// script
+# [tool.bench]
+# title = "Quart, file dropped"
+# limit = true
+# servers = ["uvicorn"]
+# stores = false
+# serves = false
+# ///
+
+import asyncio
+
+from quart import Quart, request
+
+app = Quart(__name__)
+app.config.update(MAX_CONTENT_LENGTH=None)
+app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # 60 seconds by default, for the whole of each
+
+
+async def drop() -> tuple[str, dict[str, str]]:
+    file = (await request.files)["file"]
+    return file.filename, {"Content-Type": "text/plain", "Server-Timing": "save;dur=0.0"}
+
+
+@app.post("/upload")
+async def upload() -> tuple[str, dict[str, str]]:
+    return await drop()
+
+
+@app.post("/sleep")
+async def sleep() -> tuple[str, dict[str, str]]:
+    await asyncio.sleep(3)
+    return await drop()
+
+
+@app.get("/ping")
+async def ping() -> str:
+    return "pong"

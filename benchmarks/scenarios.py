@@ -1,0 +1,209 @@
+"""What is measured: each scenario is one function that puts a load on a running server and returns a record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, replace
+from functools import cache
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+from load import BOUNDARY, MARK, MIB, Job, Outcome, payload, payload_digest
+from systems import Server
+
+#: Processes of clients: one core is the server's.
+PROCESSES = max(1, (os.cpu_count() or 1) - 1)
+
+#: A file of the benchmark as it is served, and as it is sent half.
+SERVED, HALF_SENT = "served-{size}.bin", 490 << 10
+
+#: Seconds after which what half-sent uploads take is looked at.
+SETTLE = 4
+
+_LOAD = str(Path(__file__).with_name("load.py"))
+
+Record = dict[str, Any]
+
+
+def upload(server: Server, size: int, clients: int, seconds: float, name: str | None = None, count: int = 0) -> Record:
+    """Upload files from many clients, each with one after the other.
+
+    :param name: the one name that all have; otherwise each has its own.
+    :param count: how many each client uploads; otherwise as many as it can in the time.
+    """
+    job = Job("upload", server.port, "/upload", clients, seconds, size=size, raw=server.system.raw, name=name)
+    if count:
+        job = replace(job, at_least=count, at_most=count)
+    base = server.memory()
+    server.forget_peak()
+    record, outcomes = _under_load(server, job)
+    record |= {
+        "size": size,
+        "memory": server.peak_memory(),
+        "growth": server.peak_memory() - base,
+        "save": spread([save / 1000 for outcome in outcomes for save in outcome.saves]),
+    }
+    if server.system.stores:
+        record |= verify(server.destination, size, [stored for outcome in outcomes for stored in outcome.stored])
+    if name is not None:
+        saves = [save / 1000 for outcome in outcomes for save in outcome.saves] or [0.0]
+        tenth = max(len(saves) // 10, 1)
+        record |= {"first": sum(saves[:tenth]) / tenth, "last": sum(saves[-tenth:]) / tenth}
+    for path in server.destination.iterdir():
+        path.unlink()
+    return record
+
+
+def download(server: Server, size: int, clients: int, seconds: float, part: slice | None = None) -> Record | None:
+    """Download one file, or a part of it; ``None`` if the system serves none."""
+    if server.system.files is None:
+        return None
+    content = payload(size)
+    path = server.destination / SERVED.format(size=size)
+    path.write_bytes(content)
+    expected = content if part is None else content[part]
+    job = Job("download", server.port, server.system.files + path.name, clients, seconds, size=len(expected))
+    if part is not None:
+        job = replace(job, range=f"{part.start}-{part.stop - 1}")
+    record, outcomes = _under_load(server, job)
+    digest = hashlib.sha256(expected).hexdigest()
+    wrong = sum(found != digest for outcome in outcomes for found, _ in outcome.stored)
+    path.unlink()
+    return record | {"size": size, "part": None if part is None else len(expected), "damaged": wrong}
+
+
+def sleeping_view(server: Server, size: int) -> Record | None:
+    """Upload one file to a view that sleeps first: does the server take what nobody reads?"""
+    if server.system.is_limit:
+        return None
+    job = Job("upload", server.port, "/sleep", 1, 0, at_most=1, size=size, raw=server.system.raw)
+    # The first connection warms up, for 3 seconds; what is sent to it is small.
+    server.forget_peak()
+    base = server.memory()
+    record, outcomes = _under_load(server, job)
+    record |= {"size": size, "growth": server.peak_memory() - base}
+    if server.system.stores:
+        record |= verify(server.destination, size, [stored for outcome in outcomes for stored in outcome.stored])
+    for path in server.destination.iterdir():
+        path.unlink()
+    return record
+
+
+def half_sent(server: Server, clients: int) -> Record | None:
+    """Send the first 490 KiB of a file from many clients, and then nothing."""
+    if server.system.is_limit:
+        return None
+    head = (
+        f"POST /upload HTTP/1.1\r\nHost: benchmark\r\nX-Name: half.bin\r\nContent-Length: {MIB}\r\n"
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\n\r\n"
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="half.bin"\r\n\r\n'
+    ).encode()
+    content = payload(HALF_SENT)
+    server.forget_peak()
+    base = server.memory()
+    with ExitStack() as stack:
+        for _ in range(clients):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            connection.sendall(head + content)
+        time.sleep(SETTLE)
+        return {"clients": clients, "growth": server.memory() - base, "peak_growth": server.peak_memory() - base}
+
+
+def verify(destination: Path, size: int, stored: list[tuple[str, str]]) -> Record:
+    """Compare every file that was acknowledged with what was sent.
+
+    Lost is an upload whose file is not there or is another upload's; damaged is one whose bytes differ.
+    """
+    digests = {max(each - MARK, 0): _digest(max(each - MARK, 0)) for each in (size, min(size, 8 * MIB))}
+    lost = damaged = 0
+    seen: dict[str, tuple[bytes, bool]] = {}
+    for name, mark in stored:
+        if name not in seen:
+            seen[name] = _read(destination / name, digests)
+        found, is_whole = seen[name]
+        lost += found != mark.encode()
+        damaged += found == mark.encode() and not is_whole
+    return {"stored": len(stored), "lost": lost, "damaged": damaged}
+
+
+def _read(path: Path, digests: dict[int, str]) -> tuple[bytes, bool]:
+    try:
+        with path.open("rb") as file:
+            mark = file.read(MARK)
+            size = os.fstat(file.fileno()).st_size - MARK
+            return mark, hashlib.file_digest(file, "sha256").hexdigest() == digests.get(size)
+    except OSError:
+        return b"", False
+
+
+_digest = cache(payload_digest)
+
+
+def spread(seconds: list[float]) -> dict[str, float] | None:
+    """The median, the 99th percentile and the largest of some durations."""
+    if not seconds:
+        return None
+    ordered = sorted(seconds)
+    cuts = quantiles(ordered, n=100, method="inclusive") if len(ordered) > 1 else ordered * 99
+    return {"p50": cuts[49], "p99": cuts[98], "max": ordered[-1]}
+
+
+def _under_load(server: Server, job: Job) -> tuple[Record, list[Outcome]]:
+    """Run a job, on as many processes as there are cores for it, and pings beside it."""
+    processes = min(PROCESSES, job.clients)
+    shares = [job.clients // processes + (number < job.clients % processes) for number in range(processes)]
+    jobs = [replace(job, clients=share, process=number) for number, share in enumerate(shares)]
+    with ExitStack() as stack:
+        pinging = stack.enter_context(_load(Job("ping", server.port, "/ping")))
+        loads = [stack.enter_context(_load(each)) for each in jobs]
+        for process in (pinging, *loads):
+            if process.stdout is None or process.stdout.readline() != "ready\n":
+                raise RuntimeError(f"the clients did not start: {process.communicate()[1].strip().splitlines()[-1:]}")
+        before = server.cpu()
+        _tell(pinging)
+        for load in loads:
+            _tell(load)
+        outcomes = [Outcome(**json.loads(load.communicate()[0])) for load in loads]
+        cpu = server.cpu() - before
+        pings = Outcome(**json.loads(pinging.communicate("stop\n")[0]))
+    latencies = [each for outcome in outcomes for each in outcome.latencies]
+    record = {
+        "clients": job.clients,
+        "seconds": max(outcome.seconds for outcome in outcomes),
+        "requests": len(latencies),
+        "bytes": len(latencies) * job.size,
+        "cpu": cpu,
+        "client_busy": max(outcome.cpu / outcome.seconds for outcome in outcomes),
+        "latency": spread(latencies),
+        "ping": spread(pings.latencies),
+        "errors": [error for outcome in (*outcomes, pings) for error in outcome.errors][:10],
+        "failed": sum(len(outcome.errors) for outcome in outcomes),
+    }
+    return record, outcomes
+
+
+@contextmanager
+def _load(job: Job) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, _LOAD, json.dumps(asdict(job))]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def _tell(process: subprocess.Popen[str]) -> None:
+    if process.stdin is not None:
+        process.stdin.write("go\n")
+        process.stdin.flush()
