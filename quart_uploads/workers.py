@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: Seconds that calls wait behind one that blocks, for a disk, until another thread joins.
-PATIENCE = 0.005
+#: Another thread joins if in so many seconds each made fewer than so many calls: it waits for a disk, not for the lock.
+PATIENCE, BRISK = 0.01, 3
 #: Calls after which a thread makes room for others who use the executor.
 SHIFT = 256
 
@@ -81,7 +81,7 @@ class Workers:
     def _watch(self, loop: asyncio.AbstractEventLoop, begun: int) -> None:
         """Look now and then whether the threads come on."""
         self._tell()
-        if self._calls and self._begun == begun:
+        if self._calls and self._begun - begun < BRISK * self._working:
             self._start(loop)
         self._is_watching = bool(self._working)
         if self._is_watching:
