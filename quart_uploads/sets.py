@@ -97,10 +97,10 @@ class UploadSet(BaseUploadSet):
 
         Override it, as a coroutine or not, to name files your way. If the answer is taken by then, it is asked again.
 
-        :param target_folder: the absolute path of the folder.
+        :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
-        return await in_thread(free_basename, target_folder, basename)
+        return await in_thread(free_basename, self._storage, target_folder, basename)
 
     async def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name.

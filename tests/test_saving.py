@@ -498,10 +498,10 @@ async def test_save_all_takes_back_what_it_published_if_the_disk_fails(
 ) -> None:
     publish = LocalStorage.publish
 
-    def fail_at_the_third(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> None:
+    def fail_at_the_third(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> Any:
         if target.basename == "c.jpg":
             raise OSError(28, "No space left on device")
-        publish(self, staged, target, **kwargs)
+        return publish(self, staged, target, **kwargs)
 
     monkeypatch.setattr(LocalStorage, "publish", fail_at_the_third)
     await flavour.run(photos.save, flavour.upload(b"mine", "a.jpg"))
@@ -597,10 +597,10 @@ async def test_a_file_that_cannot_be_taken_back_does_not_keep_the_others(
 ) -> None:
     publish, unlink = LocalStorage.publish, os.unlink
 
-    def fail_at_the_third(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> None:
+    def fail_at_the_third(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> Any:
         if target.basename == "c.jpg":
             raise OSError(28, "No space left on device")
-        publish(self, staged, target, **kwargs)
+        return publish(self, staged, target, **kwargs)
 
     def fail_for_the_second(path: str) -> None:
         if path.endswith("b.jpg"):

@@ -55,10 +55,10 @@ class UploadSet(BaseUploadSet):
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.
 
-        :param target_folder: the absolute path of the folder.
+        :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
-        return free_basename(target_folder, basename)
+        return free_basename(self._storage, target_folder, basename)
 
     def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name."""
