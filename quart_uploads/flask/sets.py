@@ -28,8 +28,8 @@ class UploadSet(BaseUploadSet):
 
     :param name: alphanumeric; names the set in config keys and URLs.
     :param extensions: what it allows: presets added together, any container, or one string.
-    :param default_dest: the destination if the config names none: a path, or a callable that is given the
-        app and returns a path or ``None``.
+    :param default_dest: the destination if the config names none: a path, a URL, or a callable that is given the
+        app and returns one or ``None``.
     :raises ValueError: the name is not alphanumeric.
     """
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from typing import TYPE_CHECKING, Generic, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
 from ..names import StoredName
 from .stored import FileInfo, StoredFile
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class StagedUpload(ABC):
-    """Bytes on their way into a storage, which nobody sees before they are published."""
+    """Bytes on their way into a storage, which nobody sees before they are published; a context manager."""
 
     #: Bytes that were written.
     size: int = 0
@@ -40,6 +41,14 @@ class StagedUpload(ABC):
     @abstractmethod
     def close(self) -> None:
         """Let go of it; if it was not published, nothing is left of it. Closing it again does nothing."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 S = TypeVar("S", bound=StagedUpload)
@@ -139,7 +148,9 @@ class Storage(ABC, Generic[S]):
 
         :raises NotImplementedError: as here, where the files are not on the disk.
         """
-        raise NotImplementedError(f"{self.location(name)} has no path, as it is not on this machine: use open(), or url()")
+        raise NotImplementedError(
+            f"{self.location(name)} has no path, as it is not on this machine: use open(), or url()"
+        )
 
     def folder_path(self, folder: str) -> str:
         """Return where a folder is kept, as ``resolve_conflict`` is told; it need not exist."""

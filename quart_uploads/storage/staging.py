@@ -12,8 +12,6 @@ import os
 import secrets
 from collections.abc import Iterator
 from io import FileIO
-from types import TracebackType
-from typing import Self
 
 from ._rename import rename_exclusively
 from .base import StagedUpload
@@ -158,14 +156,6 @@ class StagedFile(StagedUpload):
             if self._part is not None:
                 part, self._part = self._part, None
                 os.unlink(part)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _open_anonymous(directory: str) -> int | None:

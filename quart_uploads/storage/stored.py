@@ -6,9 +6,8 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import RawIOBase
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from ..media import content_type
 
@@ -51,7 +50,7 @@ class FileInfo:
 class StoredFile:
     """A stored file, open for reading; a context manager. Iterating it yields chunks of at most 1 MiB."""
 
-    def __init__(self, file: RawIOBase, info: FileInfo) -> None:
+    def __init__(self, file: BinaryIO, info: FileInfo) -> None:
         #: The open file, unbuffered.
         self.file = file
         #: What is known of the very file that is open, whatever its name is given to meanwhile.
@@ -59,8 +58,7 @@ class StoredFile:
 
     def read(self, size: int = -1) -> bytes:
         """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""
-        data: bytes | None = self.file.read(size)
-        return data or b""
+        return self.file.read(size) or b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a position, as :meth:`io.IOBase.seek` does."""
