@@ -368,9 +368,7 @@ async def test_a_coroutine_as_file_allowed_is_an_error_and_not_a_yes(flavour: Fl
 
 
 @pytest.mark.parametrize("size", [0, 10, 11, 3_000_000])
-async def test_a_file_over_the_size_limit_is_refused(
-    flavour: Flavour, photos: Any, stored: Any, size: int
-) -> None:
+async def test_a_file_over_the_size_limit_is_refused(flavour: Flavour, photos: Any, stored: Any, size: int) -> None:
     photos._config.max_size = 10
     if size <= 10:
         await flavour.run(photos.save, flavour.upload(b"x" * size))
