@@ -148,9 +148,7 @@ class Storage(ABC, Generic[S]):
 
         :raises NotImplementedError: as here, where the files are not on the disk.
         """
-        raise NotImplementedError(
-            f"{self.location(name)} has no path, as it is not on this machine: use open(), or url()"
-        )
+        raise NotImplementedError(f"{self.location(name)} has no path, as it is on no disk: use open() or url()")
 
     def folder_path(self, folder: str) -> str:
         """Return where a folder is kept, as ``resolve_conflict`` is told; it need not exist."""
