@@ -66,7 +66,7 @@ def flask_app() -> flask.Flask:
     app.config.update(config())
     files = quart_uploads.flask.UploadSet("files", quart_uploads.ALL)
     quart_uploads.flask.configure_uploads(app, files)
-    quart_uploads.flask.patch_request_class(app, LIMIT)
+    quart_uploads.flask.patch_request_class(app, int(os.environ.get("LIMIT", LIMIT)))
 
     @app.post("/")
     def upload() -> dict[str, list[str]]:

@@ -47,7 +47,7 @@ def configured(uset_class: Any, engine: Engine, folder: str, gateway: int = 0, *
 @pytest.fixture
 def folder(request: pytest.FixtureRequest) -> str:
     """Where in the bucket a test keeps its files."""
-    return re.sub(r"\W+", "-", request.node.name)
+    return re.sub(r"\W+", "-", request.node.name).strip("-")
 
 
 class Endless(io.RawIOBase):
@@ -421,7 +421,7 @@ files = quart_uploads.UploadSet("files", quart_uploads.ALL)
 blocking._config = files._config = config
 
 async def main():
-    await asyncio.gather(*(files.save(FileStorage(io.BytesIO(b"x"), "a.bin"), str(n), overwrite=True) for n in range(4)))
+    await asyncio.gather(*(files.save(FileStorage(io.BytesIO(b"x"), "a.bin"), overwrite=True) for _ in range(4)))
     await files.list()
     await files.save(FileStorage(io.BytesIO(bytes(9 << 20)), "b.bin"), overwrite=True)
 

@@ -55,6 +55,9 @@ _MAX_KEY = 1024
 _CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "15s"}
 _RETRY_CONFIG = {"max_retries": 3, "retry_timeout": 10, "backoff": {"init_backoff": 0.1, "max_backoff": 2, "base": 2}}
 
+# Client options that are given, such as ours, are used in the place of AWS_ALLOW_HTTP and the like.
+_ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
+
 _REFUSED = re.compile(r"status code: 40[13]\b")
 
 _memories: dict[str, MemoryStore] = {}
@@ -278,11 +281,12 @@ class ObjectStorage(Storage[ObjectUpload]):
     def _connected(self, options: Mapping[str, Any]) -> Any:
         options = dict(options)
         client = {**_CLIENT_OPTIONS, **options.pop("client_options", {})}
-        if str(options.get("endpoint", "")).startswith("http://"):
-            client.setdefault("allow_http", True)
         retry = {**_RETRY_CONFIG, **options.pop("retry_config", {})}
+        endpoints = [*options.values(), *(os.environ.get(key) for key in _ENDPOINTS)]
+        if any(str(endpoint).startswith("http://") for endpoint in endpoints):
+            client.setdefault("allow_http", True)  # whoever gives such an endpoint means it
+        connect: Any = from_url
         try:
-            connect: Any = from_url
             return connect(self._root, client_options=client, retry_config=_with_durations(retry), **options)
         except (BaseError, ValueError, TypeError) as error:
             raise ValueError(
