@@ -99,11 +99,11 @@ class BaseUploadSet(ABC):
     def url(self, filename: str) -> str:
         """Return the URL of a stored file, which need not exist.
 
-        :param filename: the name, as :meth:`save` returned it.
-        With ``UPLOADED_X_SIGNED``, and no ``UPLOADED_X_URL``, everybody who has the URL can fetch the file with it, as
-        long as it is valid. It is computed from the key of the store. Credentials that are not in the config or
-        the environment, but come from a service of the host, are fetched from there first.
+        With ``UPLOADED_X_SIGNED``, everybody who has the URL can fetch the file from the store, as long as it is valid.
+        It is computed from the key, without a request. Credentials that are neither in the config nor in the
+        environment, but come from a service of the host, are fetched from there first.
 
+        :param filename: the name, as :meth:`save` returned it.
         :raises InvalidName: the name points outside the set.
         :raises RuntimeError: neither has the set a URL, nor may or can the app serve it.
         :raises OSError: there are no credentials to sign a URL with.
