@@ -11,6 +11,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -79,7 +80,7 @@ class Engine:
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             self._processes.append(
                 subprocess.Popen(
-                    ["weed", *arguments],
+                    [str(Path(sys.executable).with_name("weed")), *arguments],
                     cwd=self.folder,
                     env=environment,
                     stdin=subprocess.DEVNULL,
