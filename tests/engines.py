@@ -17,7 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,8 @@ class Engine:
     def stop(self) -> None:
         """End it as a machine that fails does."""
         for process in self._processes:
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it did not start
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         self._processes.clear()
 
@@ -165,7 +166,12 @@ def running(folder: Path) -> Iterator[Engine]:
     """Start an engine, and stop it in the end."""
     engine = Engine(folder)
     try:
-        engine.start()
+        try:
+            engine.start()
+        except AssertionError:  # another took one of its ports in the last moment
+            engine.stop()
+            engine.ports.clear()
+            engine.start()
         yield engine
     finally:
         engine.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import errno
 import io
 import json
 import os
@@ -196,6 +197,14 @@ async def test_the_signals_are_sent(flavour: Flavour, photos: Any) -> None:
     with upload_saved.connected_to(receive):
         await flavour.run(photos.save, flavour.upload(bytes(LARGE)))
     assert names == ["photo.jpg"]
+
+
+async def test_a_name_that_is_too_long_is_an_error_and_never_found(flavour: Flavour, photos: Any) -> None:
+    for size in (3, LARGE):
+        with pytest.raises(OSError, match="take names of 1024 bytes") as caught:
+            await flavour.run(photos.save, flavour.upload(bytes(size)), "/".join(["x" * 200] * 6))
+        assert caught.value.errno == errno.ENAMETOOLONG
+    assert not await flavour.run(photos.exists, "x" * 1100)
 
 
 # Reservations

@@ -114,8 +114,7 @@ class ObjectStorage(Storage[ObjectUpload]):
 
         :raises FileExistsError: the name is taken.
         """
-        key = self._key(str(target))
-        attributes = self._attributes(target.basename, staged)
+        key, attributes = self._target(staged, target)
         if not overwrite:
             self._put(staged, key, b"", {**attributes, _STATE: _RESERVED}, "create")
         staged.writer = obstore.open_writer(
@@ -138,7 +137,7 @@ class ObjectStorage(Storage[ObjectUpload]):
         :raises OSError: the store refused it, or is gone.
         """
         if staged.writer is None and staged.size <= SINGLE:
-            key, attributes = self._key(str(target)), self._attributes(target.basename, staged)
+            key, attributes = self._target(staged, target)
             self._put(staged, key, staged.content(), attributes, "overwrite" if overwrite else "create")
             return
         if staged.writer is None:
@@ -170,6 +169,9 @@ class ObjectStorage(Storage[ObjectUpload]):
             with self._translating_errors("take back what was sent to"):
                 # Leaving its context by an error is how a writer is told to abort. close() would complete it.
                 writer.__exit__(InterruptedError, InterruptedError(), None)
+        except TimeoutError:
+            staged.key = None  # it would not answer the next request either, and its caller waits
+            raise
         finally:
             self._remove(staged)
 
@@ -196,13 +198,17 @@ class ObjectStorage(Storage[ObjectUpload]):
             staged.key = None
             raise
 
-    def _attributes(self, basename: str, staged: ObjectUpload) -> dict[str, str]:
-        media_type = content_type(basename)
+    def _target(self, staged: ObjectUpload, target: StoredName) -> tuple[str, dict[str, str]]:
+        """Return the key and the attributes of the object that an upload becomes."""
+        key = self._key(str(target))
+        if len(key.encode()) > _MAX_KEY:
+            raise OSError(errno.ENAMETOOLONG, f"Object stores take names of {_MAX_KEY} bytes, with their folders", key)
+        media_type = content_type(target.basename)
         attributes = {"Content-Type": sent_type(media_type), _ID: staged.id}
         if is_active(media_type):
             # The browser must not run it in the name of the host that the bucket is served by.
             attributes["Content-Disposition"] = "attachment"
-        return attributes
+        return key, attributes
 
     def is_taken(self, target: StoredName) -> bool:
         """Tell whether there is an object of this name, be it one that only reserves it."""
@@ -280,8 +286,8 @@ class ObjectStorage(Storage[ObjectUpload]):
 
     def _connected(self, options: Mapping[str, Any]) -> Any:
         options = dict(options)
-        client = {**_CLIENT_OPTIONS, **options.pop("client_options", {})}
-        retry = {**_RETRY_CONFIG, **options.pop("retry_config", {})}
+        client = {**_CLIENT_OPTIONS, **(options.pop("client_options", None) or {})}
+        retry = {**_RETRY_CONFIG, **(options.pop("retry_config", None) or {})}
         endpoints = [*options.values(), *(os.environ.get(key) for key in _ENDPOINTS)]
         if any(str(endpoint).startswith("http://") for endpoint in endpoints):
             client.setdefault("allow_http", True)  # whoever gives such an endpoint means it
@@ -303,9 +309,9 @@ class ObjectStorage(Storage[ObjectUpload]):
         _refuse_fork()
         try:
             yield
-        except FileNotFoundError as error:
-            raise self._error(errno.ENOENT, doing, "there is no such object or bucket", error) from error
-        except (BaseError, ValueError, OSError) as error:  # OSError without a number: what a writer makes of them
+        except (BaseError, ValueError, OSError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise  # those of obstore have no number
             code, advice = _explained(error)
             raise self._error(code, doing, advice, error) from error
 
@@ -344,6 +350,8 @@ def _with_durations(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explained(error: Exception) -> tuple[int, str]:
     """Return the number of the error of an operating system that comes closest, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return errno.ENOENT, "there is no such object or bucket"
     if isinstance(error, AlreadyExistsError):
         return errno.EEXIST, "the name is taken"
     if isinstance(error, PreconditionError):
