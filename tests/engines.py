@@ -71,16 +71,24 @@ class Engine:
 
     def add_gateway(self) -> None:
         port = free_pair()
-        self.run("s3", f"-filer=127.0.0.1:{self.ports['filer']}", f"-port={port}", "-ip.bind=127.0.0.1")
+        self.run(
+            *("s3", f"-filer=127.0.0.1:{self.ports['filer']}", f"-port={port}", "-ip.bind=127.0.0.1"),
+            *("-port.iceberg=0", "-port.lance=0"),
+        )
         self.gateways.append(port)
         self.wait(port)
 
     def run(self, *arguments: str) -> None:
-        environment = {**os.environ, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+        environment = {
+            **os.environ,
+            "HOME": str(self.folder),
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        }
         with (self.folder / f"{arguments[0]}.log").open("ab") as log:
             self._processes.append(
                 subprocess.Popen(
-                    [str(Path(sys.executable).with_name("weed")), *arguments],
+                    [str(Path(sys.executable).with_name("weed")), "-logtostderr=true", *arguments],
                     cwd=self.folder,
                     env=environment,
                     stdin=subprocess.DEVNULL,
@@ -93,7 +101,7 @@ class Engine:
     def wait(self, port: int) -> None:
         """Wait until a gateway that has its port takes files: one whose port is taken would silently use another."""
         for _ in range(300):
-            assert self._processes[-1].poll() is None, (self.folder / "mini.log").read_text()
+            assert self._processes[-1].poll() is None, [log.read_text() for log in self.folder.glob("*.log")]
             try:
                 urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
                 self.request("PUT", f"/{BUCKET}/.ready", port=port)

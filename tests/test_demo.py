@@ -230,7 +230,10 @@ async def test_keeps_photos_in_an_object_store_if_the_environment_says_so(
     if destination.startswith("s3"):
         for key, value in request.getfixturevalue("engine").environment.items():
             monkeypatch.setenv(key, value)
-    monkeypatch.setenv(f"{'QUART' if flavour.is_async else 'FLASK'}_UPLOADED_PHOTOS_DEST", destination)
+    monkeypatch.setenv(
+        f"{'QUART' if flavour.is_async else 'FLASK'}_UPLOADED_PHOTOS_DEST",
+        f"{destination}-{flavour.app_class.__name__}",
+    )
     app = load("app.py" if flavour.is_async else "flask_app.py", monkeypatch).create_app()
     visitor = Visitor(flavour, app)
     _, answer = await visitor.upload(("a.png", png()), ("写真.png", png()))
