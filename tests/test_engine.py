@@ -406,6 +406,18 @@ def test_an_engine_that_stops_is_an_error_in_time_and_the_next_save_works(mortal
     assert "a.bin" not in files.list()
 
 
+def test_a_store_that_never_answers_is_an_error_in_time() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        files = quart_uploads.flask.UploadSet("files", quart_uploads.ALL)
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = {"endpoint": endpoint, "access_key_id": "x", "secret_access_key": "x", "region": "x"}
+        files._config = quart_uploads.UploadConfiguration("s3://bucket/files", store=store)
+        start = time.monotonic()
+        with pytest.raises(TimeoutError, match="'files' could not list s3://bucket/files: it does not answer in time"):
+            files.list()
+        assert time.monotonic() - start < 20
+
+
 # How processes end
 
 
