@@ -60,7 +60,7 @@ class UploadSet(BaseUploadSet):
         :raises TypeError: the storage is no ``FileStorage``.
         :raises InvalidName: there is no file name, nothing is left of it once it is cleaned, or a symbolic link
             takes the folder out of the set.
-        :raises OSError: the file system failed. Nothing is left behind.
+        :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
         return await drive_async(saving(self, storage, folder, name, overwrite))
 

@@ -431,7 +431,7 @@ def faults() -> Iterator[Faults]:
         yield server
 
 
-async def save_to(flavour: Flavour, faults: Faults, size: int = 3) -> Any:
+async def save_to(flavour: Flavour, faults: Faults, stream: io.BytesIO) -> Any:
     photos = flavour.UploadSet("photos", flavour.IMAGES)
     store = {
         **KEYS,
@@ -440,7 +440,7 @@ async def save_to(flavour: Flavour, faults: Faults, size: int = 3) -> Any:
         "client_options": {"timeout": "1s"},
     }
     photos._config = flavour.UploadConfiguration("s3://bucket/photos", store=store)
-    return await flavour.run(photos.save, flavour.upload(bytes(size)))
+    return await flavour.run(photos.save, flavour.storage_class(stream, "photo.jpg"))
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ async def test_what_a_store_refuses_is_an_error_that_names_the_set(
 ) -> None:
     faults.answer = lambda method, path: status
     with pytest.raises(error, match=r"upload set 'photos' could not write to s3://bucket/photos") as caught:
-        await save_to(flavour, faults)
+        await save_to(flavour, faults, io.BytesIO(b"small"))
     assert advice in str(caught.value)
     assert "hush" not in str(caught.value)
     if status is not None:  # asyncio makes a new error of a TimeoutError
@@ -469,7 +469,7 @@ async def test_what_a_store_refuses_is_an_error_that_names_the_set(
 async def test_a_store_that_is_not_there_is_an_error_soon(flavour: Flavour, faults: Faults) -> None:
     faults.close()
     with pytest.raises(ConnectionError, match=r"cannot be reached\. Check the endpoint"):
-        await save_to(flavour, faults)
+        await save_to(flavour, faults, io.BytesIO(b"small"))
 
 
 @pytest.mark.parametrize("refused", ["partNumber=1", "partNumber=2", "complete"])
@@ -480,9 +480,22 @@ async def test_a_large_upload_that_fails_is_aborted(flavour: Flavour, faults: Fa
 
     faults.answer = answer
     with pytest.raises(OSError, match="could not write to"):
-        await save_to(flavour, faults, LARGE)
+        await save_to(flavour, faults, io.BytesIO(bytes(LARGE)))
     assert sum(method == "DELETE" and "uploadId" in path for method, path in faults.asked) == 1, "aborted"
     assert sum(method == "POST" and "delete" in path for method, path in faults.asked) == 1, "no reservation"
+
+
+async def test_a_large_upload_that_breaks_off_is_never_completed(flavour: Flavour, faults: Faults) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell() > 20 * MIB:
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        await save_to(flavour, faults, Broken(bytes(30 * MIB)))
+    about_parts = [method for method, path in faults.asked if "uploadId" in path and method != "PUT"]
+    assert about_parts == ["DELETE"], "aborted, and not completed and deleted"
 
 
 def test_the_storage_of_a_url_is_made_without_a_request() -> None:
