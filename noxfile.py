@@ -69,8 +69,10 @@ def install(session: nox.Session, *groups: str) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the photolog, the demo of the tutorial, on this machine."""
+    """Run the photolog, the demo of the tutorial, on this machine; with ``-- s3://bucket/photos``, in a bucket."""
     install(session, "demo")
+    if session.posargs:
+        session.env["QUART_UPLOADED_PHOTOS_DEST"] = session.posargs[0]
     port = next(filter(is_free, range(5000, 5100)), None)
     if port is None:
         session.error("All ports from 5000 to 5099 are taken.")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .extensions import as_container
-from .storage import LocalStorage
-from .storage.local import absolute
+from .storage import LocalStorage, Storage
+from .storage.destination import below, is_local, make_storage, normalized
 
 BLUEPRINT = "_uploads"
 ENDPOINT = f"{BLUEPRINT}.uploaded_file"
@@ -18,6 +19,7 @@ URL_RULE = "/<setname>/<path:filename>"
 N = TypeVar("N", int, float)
 
 StrPath = str | os.PathLike[str]
+Destination = StrPath | Storage[Any]
 
 
 class App(Protocol):
@@ -34,7 +36,7 @@ class ConfigurableSet(Protocol):
     """What is needed of an upload set to configure it."""
 
     name: str
-    default_dest: StrPath | Callable[[Any], StrPath | None] | None
+    default_dest: Destination | Callable[[Any], Destination | None] | None
 
 
 def addslash(url: str) -> str:
@@ -45,35 +47,65 @@ def addslash(url: str) -> str:
 class UploadConfiguration:
     """The configuration of one upload set. Two are equal if their :attr:`tuple` is.
 
-    :param destination: the directory that files are saved to.
+    :param destination: where files are kept: a directory, the URL of a place in an object store, or a
+        :class:`~quart_uploads.storage.Storage` of your own.
     :param base_url: the URL that they can be fetched from; ``None`` if the app serves them.
     :param allow: extensions to allow beside those of the set, as a container or one string.
     :param deny: extensions to refuse although the set has them.
     :param max_size: the most bytes that one file may have; ``None`` for no limit.
     :param fsync: whether a save waits until the file would survive a loss of power.
+    :param store: options for the client of the object store.
+    :param signed: seconds for which the URLs of files in an object store are valid.
     """
 
     def __init__(
         self,
-        destination: StrPath,
+        destination: Destination,
         base_url: str | None = None,
         allow: Container[str] | Iterable[str] = (),
         deny: Container[str] | Iterable[str] = (),
         *,
         max_size: int | None = None,
         fsync: bool = False,
+        store: Mapping[str, Any] | None = None,
+        signed: int | None = None,
     ) -> None:
+        # What is not on the disk keeps connections, and so is made once.
+        self._remote: tuple[str, Storage[Any]] | None = None
+        if isinstance(destination, Storage):
+            self._remote = (destination.location(""), destination)
+            destination = destination.location("")
         self.destination: str = os.fspath(destination)
         self.base_url = base_url
         self.allow: Container[str] | Iterable[str] = as_container(allow)
         self.deny: Container[str] | Iterable[str] = as_container(deny)
         self.max_size = max_size
         self.fsync = fsync
+        self.store: Mapping[str, Any] = store or {}
+        self.signed = signed
 
     @property
     def tuple(self) -> tuple[str, str | None, Container[str] | Iterable[str], Container[str] | Iterable[str]]:
         """Destination, base URL, allowed and denied extensions."""
         return (self.destination, self.base_url, self.allow, self.deny)
+
+    def storage(self, set_name: str) -> Storage[Any]:
+        """Return where the files are kept.
+
+        :param set_name: the name of the upload set, for the messages of errors.
+        :raises ValueError: the destination or an option of the store makes no sense.
+        :raises ImportError: the destination needs obstore, which is not installed.
+        """
+        if self._remote is not None and self._remote[0] == self.destination:
+            return self._remote[1]
+        storage = make_storage(self.destination, self.store, set_name, fsync=self.fsync)
+        if not isinstance(storage, LocalStorage):
+            self._remote = (self.destination, storage)
+        return storage
+
+    def is_served(self, set_name: str) -> bool:
+        """Tell whether the app is to serve the files, as they have no other URL."""
+        return self.base_url is None and not (self.signed and self.storage(set_name).signs)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, UploadConfiguration):
@@ -81,9 +113,10 @@ class UploadConfiguration:
         return self.tuple == other.tuple
 
     def __repr__(self) -> str:
+        # The options of the store are left out: they may hold keys.
         return (
             f"UploadConfiguration({self.destination!r}, {self.base_url!r}, allow={self.allow!r}, deny={self.deny!r}, "
-            f"max_size={self.max_size!r}, fsync={self.fsync!r})"
+            f"max_size={self.max_size!r}, fsync={self.fsync!r}, signed={self.signed!r})"
         )
 
 
@@ -95,7 +128,7 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
     :param defaults: what to use for ``UPLOADS_DEFAULT_DEST`` (``"dest"``) and ``UPLOADS_DEFAULT_URL``
         (``"url"``); by default the app's own.
     :raises RuntimeError: there is no destination for the set.
-    :raises ValueError: ``UPLOADED_X_MAX_SIZE`` is not a number of bytes.
+    :raises ValueError: a value makes no sense.
     """
     config = app.config
     prefix = f"UPLOADED_{uset.name.upper()}_"
@@ -107,16 +140,21 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
     if not destination:
         if not defaults.get("dest"):
             raise RuntimeError(f"no destination for set {uset.name}: set {prefix}DEST or UPLOADS_DEFAULT_DEST")
-        destination = os.path.join(defaults["dest"], uset.name)
+        destination = below(os.fspath(defaults["dest"]), uset.name)
         if base_url is None and defaults.get("url"):
             base_url = f"{addslash(defaults['url'])}{uset.name}/"
+    store = config.get(prefix + "STORE") or config.get("UPLOADS_DEFAULT_STORE") or {}
+    if not isinstance(store, Mapping):
+        raise ValueError(f"{prefix}STORE or UPLOADS_DEFAULT_STORE must be a dict of options")
     return UploadConfiguration(
-        absolute(os.fspath(destination)),
+        destination if isinstance(destination, Storage) else normalized(os.fspath(destination)),
         base_url,
         _extensions(config.get(prefix + "ALLOW")),
         _extensions(config.get(prefix + "DENY")),
-        max_size=_size(config.get(prefix + "MAX_SIZE"), prefix + "MAX_SIZE"),
+        max_size=_whole(config.get(prefix + "MAX_SIZE"), prefix + "MAX_SIZE", "bytes"),
         fsync=_flag(config.get("UPLOADS_FSYNC", False)),
+        store=store,
+        signed=_whole(config.get(prefix + "SIGNED"), prefix + "SIGNED", "seconds"),
     )
 
 
@@ -135,8 +173,11 @@ def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blue
     if configurations is None:
         configurations = app.upload_set_config = {}  # type: ignore[attr-defined]
     configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
+    for name, configuration in configurations.items():
+        configuration.storage(name)  # what cannot work is an error now, and not in a request
+    tempfile.gettempdir()  # looks for one that can be written to, once, and must not do so on an event loop
     served = _flag(app.config.get("UPLOADS_AUTOSERVE", True)) and any(
-        configuration.base_url is None for configuration in configurations.values()
+        configuration.is_served(name) for name, configuration in configurations.items()
     )
     if served and BLUEPRINT not in app.blueprints:
         app.register_blueprint(blueprint)
@@ -148,10 +189,10 @@ def streams(app: Any) -> bool:
 
 
 def staging_storage(app: Any) -> LocalStorage:
-    """Return where the uploads of an app are staged."""
-    configurations = (configurations_of(app) or {}).values()
-    directory = app.config.get("UPLOADS_STAGING_DIR") or next(iter(configurations)).destination
-    return LocalStorage(os.fspath(directory))
+    """Return where the uploads of an app are staged: on the disk, whatever its sets are."""
+    destinations = [configuration.destination for configuration in (configurations_of(app) or {}).values()]
+    first = next(filter(is_local, destinations), None)
+    return LocalStorage(os.fspath(app.config.get("UPLOADS_STAGING_DIR") or first or tempfile.gettempdir()))
 
 
 def min_rate(app: Any) -> float | None:
@@ -166,7 +207,7 @@ def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:
     return configurations
 
 
-def _default_dest(uset: ConfigurableSet, app: App) -> StrPath | None:
+def _default_dest(uset: ConfigurableSet, app: App) -> Destination | None:
     default = uset.default_dest
     return default(app) if callable(default) else default
 
@@ -178,10 +219,8 @@ def _extensions(value: Iterable[str] | Container[str] | None) -> Container[str] 
     return tuple(value) if isinstance(value, Iterable) else value
 
 
-def _size(value: Any, key: str) -> int | None:
-    if value is None or value == "":
-        return None
-    return _number(value, key, int, "bytes")
+def _whole(value: Any, key: str, unit: str) -> int | None:
+    return None if value is None or value == "" else _number(value, key, int, unit)
 
 
 def _number(value: Any, key: str, kind: Callable[[Any], N], unit: str) -> N:

@@ -13,9 +13,9 @@ from werkzeug.datastructures import Headers
 from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_header, parse_range_header, quote_etag
 
 from .config import configurations_of
-from .media import is_active
+from .media import is_active, sent_type
 from .names import check_stored
-from .storage import FileInfo, LocalStorage, StoredFile
+from .storage import FileInfo, StoredFile
 from .storage.stored import CHUNK
 
 #: Bytes of an answer that are read together with opening the file, in one step.
@@ -24,9 +24,6 @@ SMALL = CHUNK // 4
 #: Cuts an uploaded page off from the site that serves it: no scripts, no cookies, no origin, no requests. Its
 #: own styles and inlined pictures still work, and so does showing it with ``<img>``.
 SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
-
-# "nosniff" makes browsers refuse a script that is not called one, be it in <script>, in a worker or imported.
-_SCRIPTS = frozenset({"application/javascript", "text/javascript"})
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ def find_delivery(
     :raises FileNotFoundError: the app serves no such file.
     """
     config = (configurations_of(app) or {}).get(setname)
-    if config is None or config.base_url is not None:
+    if config is None or not config.is_served(setname):
         raise FileNotFoundError(errno.ENOENT, "The app serves no such upload set", setname)
     try:
         stored = check_stored(filename)
@@ -56,7 +53,7 @@ def find_delivery(
         raise FileNotFoundError(errno.ENOENT, "No file can have this name", filename) from error
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(LocalStorage(config.destination).open(stored))
+            file = stack.enter_context(config.storage(setname).open(stored))
         except PermissionError as error:
             app.logger.warning("The upload set %r cannot be served: %s", setname, error)
             raise FileNotFoundError(errno.ENOENT, "The file cannot be read", filename) from error
@@ -88,7 +85,7 @@ def plan_delivery(info: FileInfo, method: str, request_headers: Headers, max_age
     :param max_age: seconds that a client may keep the file without asking again; ``None`` for none.
     """
     headers = _headers(info, max_age)
-    headers["Content-Type"] = _sent_type(info.content_type)
+    headers["Content-Type"] = sent_type(info.content_type)
     if _is_not_modified(info, request_headers):
         return Delivery(304, headers)
     headers["Accept-Ranges"] = "bytes"
@@ -124,12 +121,6 @@ def _headers(info: FileInfo, max_age: int | None) -> Headers:
     if is_active(info.content_type):
         headers["Content-Security-Policy"] = SANDBOX
     return headers
-
-
-def _sent_type(media_type: str) -> str:
-    if media_type in _SCRIPTS:
-        media_type = "text/plain"
-    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type
 
 
 def _is_not_modified(info: FileInfo, request_headers: Headers) -> bool:

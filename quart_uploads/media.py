@@ -67,6 +67,9 @@ _INERT_TYPES = frozenset(
     }
 )
 
+# "nosniff" makes browsers refuse a script that is not called one, be it in <script>, in a worker or imported.
+_SCRIPTS = frozenset({"application/javascript", "text/javascript"})
+
 
 def content_type(name: str) -> str:
     """Return the media type that a file's name stands for, without parameters."""
@@ -78,3 +81,10 @@ def is_active(media_type: str) -> bool:
     if media_type == "image/svg+xml":
         return True
     return media_type.partition("/")[0] not in _INERT_KINDS and media_type not in _INERT_TYPES
+
+
+def sent_type(media_type: str) -> str:
+    """Return the ``Content-Type`` to send a file of this type with: no script is called one, and text is UTF-8."""
+    if media_type in _SCRIPTS:
+        media_type = "text/plain"
+    return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type

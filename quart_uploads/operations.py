@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from threading import Lock
 from typing import IO, Any
@@ -23,10 +23,8 @@ from .received import BaseReceivedFile
 from .rules import BaseUploadSet
 from .signals import upload_deleted, upload_rejected, upload_saved
 from .steps import Steps, settled
-from .storage import StagedFile
-from .storage.local import is_taken
-from .storage.spool import PIECE
-from .storage.stored import CHUNK
+from .storage import Spool, StagedUpload, Storage
+from .storage.stored import CHUNK, PIECE
 from .testing import BaseTestingFileStorage
 
 #: Names that an overridden ``resolve_conflict`` may offer in vain before it is taken to be broken.
@@ -65,10 +63,10 @@ def listing(uset: BaseUploadSet, folder: str | None) -> list[str]:
     return list(uset._storage.list(check_stored(folder.rstrip("/")) if folder else ""))
 
 
-def free_basename(target_folder: str, basename: str) -> str:
+def free_basename(storage: Storage[Any], target_folder: str, basename: str) -> str:
     """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on, in O(log n) look-ups."""
-    number = free_number(lambda n: is_taken(f"{target_folder}/{numbered(basename, n)}"))
-    return numbered(basename, number)
+    name = StoredName(storage.folder_name(target_folder), basename)
+    return numbered(basename, free_number(lambda n: storage.is_taken(_namesake(name, n))))
 
 
 def _save_together(uploads: list[_Upload]) -> Steps[None]:
@@ -116,10 +114,12 @@ class _Upload:
         self._folder = folder
         self._name = name
         self._overwrite = overwrite
-        self._store = uset._storage
-        # Names that went to files of tests, which nothing on the disk tells of.
+        self._store: Storage[Any] = uset._storage
+        # Names that went to files of tests, which no storage knows of.
         self._pretended = set() if pretended is None else pretended
-        self._staged: StagedFile | None = None
+        self._staged: StagedUpload | None = None
+        # Whether the storage had to have a name before all was staged.
+        self._is_reserved = False
 
     def choose_name(self) -> Steps[None]:
         """Decide whether it may be saved, and under which name."""
@@ -132,18 +132,38 @@ class _Upload:
             self.uset._check_size(self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
             return
         if isinstance(self.storage, BaseReceivedFile) and not self.storage.is_replaced:
-            self.uset._check_size(self.target.basename, self.storage.spool.size)
-            self._staged = yield from self.storage.spool.claiming(self._store)
+            yield from self._claim(self.storage.spool)
         elif isinstance(self.storage, BasePart):
             with answering_for_the_disk():
-                self._staged = self._store.stage()
-            while batch := (yield from settled(self.storage.receive_batch(first=not self._staged.size))):
+                self._staged = staged = self._store.stage()
+            while batch := (yield from settled(self.storage.receive_batch(first=not staged.size))):
                 with answering_for_the_disk():
-                    self._staged.write_all(batch)
-                self.uset._check_size(self.target.basename, self._staged.size)
+                    staged.write_all(batch)
                 del batch  # or its memory would wait for the client, too
+                yield from self._look_at(staged)
         else:
             yield from self._copy(self.storage.stream)
+
+    def _claim(self, spool: Spool) -> Steps[None]:
+        self.uset._check_size(self.target.basename, spool.size)
+        self._staged = spool.claim(self._store)
+        if self._staged is not None:
+            return
+        self._staged = staged = self._store.stage()
+        pause_at = PIECE
+        for pieces in spool.pieces():
+            staged.write_all(pieces)
+            yield from self._look_at(staged)
+            if staged.size >= pause_at:
+                pause_at += PIECE
+                yield
+
+    def _look_at(self, staged: StagedUpload) -> Steps[None]:
+        """Look at what was staged so far: is it too much, and can the storage go on without a name?"""
+        self.uset._check_size(self.target.basename, staged.size)
+        if staged.needs_name:
+            yield from self._take_name(self._store.reserve)
+            self._is_reserved = True
 
     def _copy(self, stream: IO[bytes]) -> Steps[None]:
         self._staged = staged = self._store.stage()
@@ -158,7 +178,7 @@ class _Upload:
             pause_at = PIECE
             while chunk := stream.read(CHUNK):
                 staged.write(chunk)
-                self.uset._check_size(self.target.basename, staged.size)
+                yield from self._look_at(staged)
                 if staged.size >= pause_at:
                     pause_at += PIECE
                     yield
@@ -167,8 +187,15 @@ class _Upload:
 
     def publish(self) -> Steps[None]:
         """Give it its name, or another one if that is taken."""
+        if self._is_reserved:
+            yield from self._store.publish(self._staged, self.target, overwrite=self._overwrite)
+        else:
+            yield from self._take_name(self._store.publish)
+
+    def _take_name(self, take: Callable[..., Steps[None]]) -> Steps[None]:
+        """Find a name that the storage gives it."""
         first, number, attempts = self.target, 0, 0
-        while not (yield from self._try_name()):
+        while not (yield from self._try_name(take)):
             if self.uset._counts_namesakes:
                 # Counting goes on from the number that was lost to another writer, in the same step.
                 number = free_number(lambda n: self._is_taken(_namesake(first, n)), above=number)
@@ -183,7 +210,7 @@ class _Upload:
                     errno.EEXIST,
                     f"{type(self.uset).__name__}.resolve_conflict returned a name that is taken; "
                     "to replace a file, save it with overwrite=True",
-                    self._store.path(str(self.target)),
+                    self._store.location(str(self.target)),
                 )
             self.target = StoredName(first.folder, answer)
             self.uset._check_renamed(self.storage, first.basename, self.target.basename)
@@ -191,34 +218,36 @@ class _Upload:
     def _is_taken(self, name: StoredName) -> bool:
         return name in self._pretended or self._store.is_taken(name)
 
-    def _try_name(self) -> Steps[bool]:
+    def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
         if self._staged is None:
             return (yield from self._pretend())
         try:
-            self._store.publish(self._staged, self.target, overwrite=self._overwrite)
+            yield from take(self._staged, self.target, overwrite=self._overwrite)
         except FileExistsError:
             return False
         return True
 
     def _pretend(self) -> Steps[bool]:
-        """Do for a file of an app's tests what :meth:`LocalStorage.publish` does, but leave the disk alone."""
+        """Do for a file of an app's tests what :meth:`Storage.publish` does, but leave the storage alone."""
         self._store.folder_path(self.target.folder)  # refuses a folder that leads out of the set
         if not self._overwrite and self._is_taken(self.target):
             return False
         self._pretended.add(self.target)
         if isinstance(self.storage, BaseTestingFileStorage):
-            yield from settled(self.storage.save(self._store.path(str(self.target))))  # type: ignore[func-returns-value]
+            yield from settled(self.storage.save(self._store.location(str(self.target))))  # type: ignore[func-returns-value]
         return True
 
     def withdraw(self, reason: BaseException) -> None:
         """Undo :meth:`publish`, because something failed."""
         if isinstance(self.storage, BaseTestingFileStorage):
             self.storage.saved = None
-        # What an overwriting upload has replaced cannot come back: better the new file than none.
-        if self._staged is None or self._overwrite:
+        if self._staged is None:
             return
         try:
-            self._store.withdraw(self._staged, self.target)
+            # What an overwriting upload has replaced cannot come back: better the new file than none.
+            if not self._overwrite:
+                self._store.withdraw(self._staged, self.target)
+            self.close()
         except OSError as error:
             reason.add_note(f"The file {str(self.target)!r} could not be taken back: {error}")
 

@@ -56,9 +56,12 @@ class BaseReceivedFile(FileStorage):
         """Store the content under a path, in the place of what is there."""
         directory, basename = os.path.split(os.path.abspath(path))
         storage = LocalStorage(directory)
-        staged = drive(self.spool.claiming(storage))
+        staged = self.spool.claim(storage) or storage.stage()
         try:
-            storage.publish(staged, StoredName("", basename), overwrite=True)
+            if not self.spool.owns(staged):
+                for pieces in self.spool.pieces():
+                    staged.write_all(pieces)
+            drive(storage.publish(staged, StoredName("", basename), overwrite=True))
         finally:
             if not self.spool.owns(staged):
                 staged.close()

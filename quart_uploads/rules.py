@@ -12,12 +12,12 @@ from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 from werkzeug.routing import BuildError
 
-from .config import StrPath, UploadConfiguration, addslash, configurations_of
+from .config import Destination, UploadConfiguration, addslash, configurations_of
 from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
 from .extensions import DEFAULTS, as_container, extension, holds, lowercase_ext
 from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
 from .reading import BasePart
-from .storage import LocalStorage
+from .storage import Storage
 
 
 class BaseUploadSet(ABC):
@@ -27,7 +27,7 @@ class BaseUploadSet(ABC):
         self,
         name: str = "files",
         extensions: Container[str] | Iterable[str] = DEFAULTS,
-        default_dest: StrPath | Callable[[Any], StrPath | None] | None = None,
+        default_dest: Destination | Callable[[Any], Destination | None] | None = None,
     ) -> None:
         if not name.isalnum():
             raise ValueError("Name must be alphanumeric (no underscores)")
@@ -92,20 +92,28 @@ class BaseUploadSet(ABC):
         :param filename: the name, as :meth:`save` returned it.
         :param folder: the folder, if it is not in the name.
         :raises InvalidName: the name points outside the set.
+        :raises NotImplementedError: the set is in object storage, where there are no paths.
         """
         return self._storage.path(check_stored(filename, folder))
 
     def url(self, filename: str) -> str:
         """Return the URL of a stored file, which need not exist.
 
+        With ``UPLOADED_X_SIGNED``, everybody who has the URL can fetch the file from the store, as long as it is valid.
+        It is computed from the key, without a request. Credentials that are neither in the config nor in the
+        environment, but come from a service of the host, are fetched from there first.
+
         :param filename: the name, as :meth:`save` returned it.
         :raises InvalidName: the name points outside the set.
         :raises RuntimeError: neither has the set a URL, nor may or can the app serve it.
+        :raises OSError: there are no credentials to sign a URL with.
         """
         stored = check_stored(filename)
-        base_url = self.config.base_url
-        if base_url is not None:
-            return (addslash(base_url) if base_url else "") + quote(stored)
+        config = self.config
+        if config.base_url is not None:
+            return (addslash(config.base_url) if config.base_url else "") + quote(stored)
+        if config.signed and self._storage.signs:
+            return self._storage.sign(stored, config.signed)
         try:
             return self._served_url(stored)
         except BuildError as error:
@@ -118,7 +126,7 @@ class BaseUploadSet(ABC):
     def resolve_conflict(self, target_folder: str, basename: str) -> Any:
         """Return another name for a file whose name is taken. Override it to name files your way.
 
-        :param target_folder: the absolute path of the folder.
+        :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
 
@@ -146,9 +154,8 @@ class BaseUploadSet(ABC):
     # What the library, unlike its users, asks of a set.
 
     @property
-    def _storage(self) -> LocalStorage:
-        config = self.config
-        return LocalStorage(config.destination, fsync=config.fsync)
+    def _storage(self) -> Storage[Any]:
+        return self.config.storage(self.name)
 
     def _check_storage(self, storage: object) -> str:
         """Return the name that the client sent."""

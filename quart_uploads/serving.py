@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from aiofiles.threadpool import wrap
+from aiofiles.threadpool.binary import AsyncFileIO
 from quart import Blueprint, Response, abort, current_app, request
 from quart.wrappers.response import ResponseBody
 
@@ -51,6 +51,6 @@ class StoredFileBody(ResponseBody):
         await in_thread(self._file.close)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        reader = wrap(self._file.file)
+        reader = AsyncFileIO(self._file.file, None, None)
         for size in chunk_sizes(self._plan):
             yield await completed(reader.read(size))

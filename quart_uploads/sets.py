@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from aiofiles.threadpool import wrap
 from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
 from quart import Request, current_app, has_app_context, url_for
@@ -22,7 +21,7 @@ from .operations import deleting, free_basename, listing, saving, saving_all
 from .reader import FormReader, Part, ProgressHook
 from .rules import BaseUploadSet
 from .steps import completed, drive_async, in_thread, start_in_thread
-from .storage import FileInfo, LocalStorage, StoredFile
+from .storage import FileInfo, Storage, StoredFile
 from .storage.stored import CHUNK
 from .testing import BaseTestingFileStorage
 
@@ -34,8 +33,8 @@ class UploadSet(BaseUploadSet):
 
     :param name: alphanumeric; names the set in config keys and URLs.
     :param extensions: what it allows: presets added together, any container, or one string.
-    :param default_dest: the destination if the config names none: a path, or a callable that is given the
-        app and returns a path or ``None``.
+    :param default_dest: the destination if the config names none: a path, a URL, or a callable that is given the
+        app and returns one or ``None``.
     :raises ValueError: the name is not alphanumeric.
     """
 
@@ -61,7 +60,7 @@ class UploadSet(BaseUploadSet):
         :raises TypeError: the storage is no ``FileStorage``.
         :raises InvalidName: there is no file name, nothing is left of it once it is cleaned, or a symbolic link
             takes the folder out of the set.
-        :raises OSError: the file system failed. Nothing is left behind.
+        :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
         return await drive_async(saving(self, storage, folder, name, overwrite))
 
@@ -97,10 +96,18 @@ class UploadSet(BaseUploadSet):
 
         Override it, as a coroutine or not, to name files your way. If the answer is taken by then, it is asked again.
 
-        :param target_folder: the absolute path of the folder.
+        :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
-        return await in_thread(free_basename, target_folder, basename)
+        return await in_thread(free_basename, self._storage, target_folder, basename)
+
+    async def url_async(self, filename: str) -> str:
+        """Return what :meth:`url` returns, for signed URLs with credentials that come from a service of the host.
+
+        They have to be fetched now and then, which would block the event loop. Where the key is in the config or in
+        the environment, :meth:`url` never waits.
+        """
+        return await in_thread(self.url, filename)
 
     async def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name.
@@ -156,7 +163,7 @@ class UploadSet(BaseUploadSet):
 class AsyncStoredFile:
     """A stored file, open for reading; an async context manager. Iterating it yields chunks of at most 1 MiB."""
 
-    def __init__(self, storage: LocalStorage, name: str) -> None:
+    def __init__(self, storage: Storage[Any], name: str) -> None:
         self._storage = storage
         self._name = name
         self._stored: StoredFile | None = None
@@ -201,8 +208,7 @@ class AsyncStoredFile:
 
     @property
     def _file(self) -> AsyncFileIO:
-        file: AsyncFileIO = wrap(self._opened.file)
-        return file
+        return AsyncFileIO(self._opened.file, None, None)
 
 
 class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):

@@ -1,10 +1,18 @@
-"""Help for the tests of apps that use upload sets."""
+"""Help for the tests of apps that use upload sets, and of storages."""
 
 from __future__ import annotations
 
-from typing import IO
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import IO, Any
 
 from werkzeug.datastructures import FileStorage, Headers
+
+from .names import StoredName
+from .steps import drive
+from .storage import StagedUpload, Storage
 
 
 class BaseTestingFileStorage(FileStorage):
@@ -33,3 +41,180 @@ class BaseTestingFileStorage(FileStorage):
         headers: Headers | None = None,
     ) -> None:
         super().__init__(stream, filename, name, content_type, content_length, headers)
+
+
+def check_storage(storage: Storage[Any]) -> None:
+    """Check that a storage keeps what its interface promises. Takes a few seconds, and about 30 MB.
+
+    It works in a folder of a random name, and deletes what it stored there. Run it in a test of a storage of your own.
+
+    :raises AssertionError: it breaks a promise; the message says which.
+    """
+    checks = _Checks(storage)
+    try:
+        for check in (
+            checks.what_is_staged_is_not_there,
+            checks.a_published_file_is_whole,
+            checks.a_deleted_file_is_gone,
+            checks.a_name_is_given_once,
+            checks.a_file_can_be_replaced,
+            checks.what_was_published_can_be_withdrawn,
+            checks.a_large_upload_is_one_too,
+            checks.files_are_read_in_parts,
+            checks.names_are_listed_in_order,
+            checks.many_can_publish_at_once,
+        ):
+            check()
+    finally:
+        for name in list(storage.list(checks.folder)):
+            storage.delete(name)
+
+
+class _Checks:
+    """What a storage has to keep, each by a method."""
+
+    def __init__(self, storage: Storage[Any]) -> None:
+        self.storage = storage
+        self.folder = f"check-{secrets.token_hex(8)}"
+
+    def named(self, basename: str, folder: str = "") -> StoredName:
+        return StoredName(f"{self.folder}/{folder}".rstrip("/"), basename)
+
+    def stage(self, *contents: bytes, target: StoredName | None = None) -> StagedUpload:
+        """Stage some content as an operation does, with the name that it is to have if that is needed."""
+        staged: StagedUpload = self.storage.stage()
+        for content in contents:
+            staged.write_all([content])
+            if staged.needs_name and target is not None:
+                drive(self.storage.reserve(staged, target))
+        return staged
+
+    def save(self, content: bytes, target: StoredName, *, overwrite: bool = False) -> None:
+        with self.stage(content) as staged:
+            drive(self.storage.publish(staged, target, overwrite=overwrite))
+
+    def read(self, target: StoredName) -> bytes:
+        with self.storage.open(str(target)) as file:
+            return file.read()
+
+    def what_is_staged_is_not_there(self) -> None:
+        target = self.named("staged.txt")
+        with self.stage(b"staged") as staged:
+            _expect(staged.size == 6, "a staged upload knows its size")
+            _expect(not self.storage.exists(str(target)), "a staged upload is not there")
+        staged.close()  # again
+        self.missing(target, "what was staged and not published")
+
+    def a_published_file_is_whole(self) -> None:
+        for content in (b"", b"content", bytes(range(256)) * 5000):
+            for basename in (f"{len(content)}.txt", f"写真 {len(content)}?#%.html"):
+                target = self.named(basename, "a/b")
+                _expect(not self.storage.is_taken(target), "a free name is not taken")
+                self.save(content, target)
+                _expect(self.storage.is_taken(target), "a name is taken once a file has it")
+                _expect(self.storage.exists(str(target)), "a published file exists, be it empty")
+                _expect(self.read(target) == content, "a file has the content that was staged")
+                info = self.storage.stat(str(target))
+                _expect((info.name, info.size) == (str(target), len(content)), "stat() knows name and size")
+                _expect(bool(info.etag) and info.modified.tzinfo is not None, "stat() knows the ETag, and when")
+
+    def a_name_is_given_once(self) -> None:
+        target = self.named("taken.txt")
+        self.save(b"first", target)
+        with self.stage(b"second") as staged:
+            _raises(FileExistsError, lambda: drive(self.storage.publish(staged, target)), "a name is given once")
+            _expect(self.read(target) == b"first", "a refused upload leaves what has the name as it was")
+            # The same upload gets another name, as a set does it.
+            drive(self.storage.publish(staged, self.named("free.txt")))
+        _expect(self.read(self.named("free.txt")) == b"second", "an upload that was refused a name can have another")
+
+    def a_file_can_be_replaced(self) -> None:
+        target = self.named("replaced.txt")
+        self.save(b"old", target, overwrite=True)
+        before = self.storage.stat(str(target)).etag
+        self.save(b"new, and longer", target, overwrite=True)
+        _expect(self.read(target) == b"new, and longer", "a file can be replaced")
+        _expect(self.storage.stat(str(target)).etag != before, "the ETag changes with the content")
+
+    def what_was_published_can_be_withdrawn(self) -> None:
+        target = self.named("withdrawn.txt")
+        with self.stage(b"mine") as staged:
+            drive(self.storage.publish(staged, target))
+            self.storage.withdraw(staged, target)
+        self.missing(target, "what was withdrawn")
+        with self.stage(b"same") as staged:
+            drive(self.storage.publish(staged, target))
+            self.storage.delete(str(target))
+            self.save(b"same", target)
+            self.storage.withdraw(staged, target)
+        _expect(self.read(target) == b"same", "what another has put there is not withdrawn, even if it is the same")
+
+    def a_large_upload_is_one_too(self) -> None:
+        large, target = [bytes([n]) * (1 << 20) for n in range(9)], self.named("large.bin")
+        with self.stage(*large, b"end", target=target):
+            _expect(not self.storage.exists(str(target)), "an upload that is under way is not there")
+            _expect(str(target) not in self.storage.list(self.folder), "an upload that is under way is not listed")
+        self.missing(target, "a large upload that was given up")
+        with self.stage(*large, b"end", target=target) as staged:
+            drive(self.storage.publish(staged, target))
+            _expect(self.read(target) == b"".join(large) + b"end", "a large file has the content that was staged")
+            self.storage.withdraw(staged, target)
+        self.missing(target, "a large file that was withdrawn")
+
+    def files_are_read_in_parts(self) -> None:
+        content, target = bytes(range(256)) * 10_000, self.named("parts.bin")
+        self.save(content, target)
+        with self.storage.open(str(target)) as file:
+            _expect(file.seek(1000) == 1000 and file.read(10) == content[1000:1010], "a file can be read from anywhere")
+            _expect(file.read(5) == content[1010:1015], "reading goes on where it was")
+            file.seek(-3, 2)
+            _expect(file.read(100) == content[-3:] and file.read() == b"", "reading ends at the end")
+            file.seek(0)
+            _expect(b"".join(file) == content, "iterating yields the whole file")
+
+    def names_are_listed_in_order(self) -> None:
+        for basename, folder in (("b.txt", "list"), ("c.txt", "list/a"), ("a.b", "list"), ("z", "list-not")):
+            self.save(b"x", self.named(basename, folder))
+        names = [f"{self.folder}/list/{name}" for name in ("a/c.txt", "a.b", "b.txt")]
+        _expect(list(self.storage.list(f"{self.folder}/list")) == names, "names are listed in order, folder by folder")
+        _expect(list(self.storage.list(f"{self.folder}/nothing")) == [], "an empty folder has no names")
+
+    def a_deleted_file_is_gone(self) -> None:
+        target = self.named("deleted.txt")
+        self.save(b"x", target)
+        self.storage.delete(str(target))
+        self.missing(target, "a deleted file")
+
+    def many_can_publish_at_once(self) -> None:
+        target = self.named("raced.txt")
+
+        def publish(number: int) -> bool:
+            try:
+                self.save(bytes([number]) * 1000, target)
+            except FileExistsError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = [number for number, done in enumerate(pool.map(publish, range(32))) if done]
+        _expect(len(won) == 1, "of many that want a name at once, one gets it")
+        _expect(self.read(target) == bytes(won) * 1000, "and its content is there")
+
+    def missing(self, target: StoredName, what: str) -> None:
+        name = str(target)
+        _expect(not self.storage.exists(name) and not self.storage.is_taken(target), f"{what} is not there")
+        for method in (self.storage.stat, self.storage.open, self.storage.delete):
+            _raises(FileNotFoundError, partial(method, name), f"{what} is a FileNotFoundError")
+
+
+def _expect(condition: bool, promise: str) -> None:
+    if not condition:
+        raise AssertionError(f"The storage breaks a promise: {promise}")
+
+
+def _raises(error: type[Exception], function: Callable[[], object], promise: str) -> None:
+    try:
+        function()
+    except error:
+        return
+    _expect(False, promise)

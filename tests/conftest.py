@@ -6,6 +6,7 @@ import asyncio
 import errno
 import io
 import os
+import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from engines import Engine, running
 from flask import Flask
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
@@ -158,6 +160,25 @@ def any_staging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     request.param(monkeypatch)
 
 
+@pytest.fixture(params=["disk", "memory"])
+def stored(request: pytest.FixtureRequest, photos: Any, flavour: Flavour, destination: Path) -> Callable[[], Any]:
+    """Runs a test over a directory and an object store; tells what the set ``photos`` has stored."""
+    if request.param == "disk":
+        return lambda: tree(destination) if destination.exists() else {}
+    photos._config = flavour.UploadConfiguration(f"memory://{secrets.token_hex(8)}/photos")
+    return lambda: contents(photos)
+
+
+def contents(uset: Any) -> dict[str, bytes]:
+    """All files of a set that is configured by hand, by its storage."""
+    storage = uset._config.storage("test")
+    files = {}
+    for name in storage.list():
+        with storage.open(name) as file:
+            files[name] = file.read()
+    return files
+
+
 def tree(directory: Path) -> dict[str, bytes]:
     """All that is below a directory, hidden files too."""
     return {
@@ -180,3 +201,11 @@ def descriptors() -> Iterator[None]:
     yield
     left = list((Counter(opened()) - Counter(before)).elements())
     assert left == []
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An object store, with two gateways."""
+    with running(tmp_path_factory.mktemp("engine")) as engine:
+        engine.add_gateway()
+        yield engine

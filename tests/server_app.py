@@ -19,7 +19,7 @@ LIMIT = 10_000_000
 def config() -> dict[str, Any]:
     return {
         "UPLOADED_FILES_DEST": os.environ["UPLOADS"],
-        "UPLOADED_FILES_MAX_SIZE": 9_000_000,
+        "UPLOADED_FILES_MAX_SIZE": os.environ.get("MAX_SIZE", "9000000"),
         "BODY_TIMEOUT": float(os.environ.get("BODY_TIMEOUT", "60")),
         "UPLOADS_MIN_RATE": os.environ.get("UPLOADS_MIN_RATE"),
     }
@@ -66,7 +66,7 @@ def flask_app() -> flask.Flask:
     app.config.update(config())
     files = quart_uploads.flask.UploadSet("files", quart_uploads.ALL)
     quart_uploads.flask.configure_uploads(app, files)
-    quart_uploads.flask.patch_request_class(app, LIMIT)
+    quart_uploads.flask.patch_request_class(app, int(os.environ.get("LIMIT", LIMIT)))
 
     @app.post("/")
     def upload() -> dict[str, list[str]]:

@@ -221,6 +221,30 @@ def test_keeps_photos_in_the_instance_folder(flavour: Flavour, monkeypatch: pyte
     assert app.upload_set_config["photos"].max_size >= 20_000_000
 
 
+@pytest.mark.parametrize(
+    "destination", ["memory://photolog", pytest.param("s3://demo/photolog", marks=pytest.mark.slow)]
+)
+async def test_keeps_photos_in_an_object_store_if_the_environment_says_so(
+    flavour: Flavour, destination: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if destination.startswith("s3"):
+        for key, value in request.getfixturevalue("engine").environment.items():
+            monkeypatch.setenv(key, value)
+    monkeypatch.setenv(
+        f"{'QUART' if flavour.is_async else 'FLASK'}_UPLOADED_PHOTOS_DEST",
+        f"{destination}-{flavour.app_class.__name__}",
+    )
+    app = load("app.py" if flavour.is_async else "flask_app.py", monkeypatch).create_app()
+    visitor = Visitor(flavour, app)
+    _, answer = await visitor.upload(("a.png", png()), ("写真.png", png()))
+    assert [photo["name"] for photo in answer["saved"]] == ["a.png", "写真.png"]
+    assert "2 photos" in await visitor.page()
+    for photo in answer["saved"]:
+        assert await visitor.get(photo["url"]) == (200, png())
+        assert await visitor.delete(photo["delete_url"]) == 204
+    assert "0 photos" in await visitor.page()
+
+
 def test_the_apps_differ_by_their_framework_alone() -> None:
     expected = (PHOTOLOG / "app.py").read_text()
     for quart, flask in [

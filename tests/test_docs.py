@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+from engines import Engine
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
 
@@ -26,6 +27,8 @@ from quart_uploads.config import min_rate, staging_storage
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
+OBJECT_STORAGE = ROOT / "docs" / "how-to" / "object-storage.md"  # needs an object store
+PAGES.remove(OBJECT_STORAGE)
 
 # A fence, as GitHub or as MyST writes it. A caption is the name of the file that a block stands for.
 FENCE = re.compile(
@@ -122,6 +125,20 @@ def namespace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 @pytest.mark.parametrize("document", PAGES, ids=name_of)
 def test_every_python_block_runs(document: Path, folder: Path, namespace: dict[str, Any]) -> None:
+    run_all(document, folder, namespace)
+
+
+@pytest.mark.slow
+def test_the_guide_to_object_storage_runs(
+    engine: Engine, folder: Path, namespace: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key, value in engine.environment.items():
+        monkeypatch.setenv(key, value)
+    run_all(OBJECT_STORAGE, folder, namespace)
+
+
+def run_all(document: Path, folder: Path, namespace: dict[str, Any]) -> None:
+    """Run all Python of a page."""
     ran = 0
     for block in blocks(document):
         if block.language == "python":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
@@ -12,16 +13,42 @@ from conftest import Flavour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quart_uploads.names import StoredName
+from quart_uploads.steps import drive
+from quart_uploads.storage import LocalStorage
+
 URL = "/_uploads/files"
+
+#: Runs a test over a directory and an object store.
+everywhere = pytest.mark.parametrize("place", ["disk", "memory"], indirect=True)
 
 
 @pytest.fixture
-def app(flavour: Flavour, destination: Path) -> Any:
-    app = flavour.app(UPLOADED_FILES_DEST=destination, UPLOADED_CDN_DEST=destination, UPLOADED_CDN_URL="http://cdn/")
-    flavour.configure_uploads(app, (flavour.UploadSet("files", flavour.ALL), flavour.UploadSet("cdn")))
+def place(request: pytest.FixtureRequest, destination: Path) -> Any:
+    """Where the app keeps its files: a directory, unless a test asks for more by the mark ``everywhere``."""
+    if getattr(request, "param", "disk") == "memory":
+        return f"memory://{secrets.token_hex(8)}/files"
     destination.mkdir()
-    (destination / "digits.txt").write_bytes(b"0123456789")
+    return destination
+
+
+@pytest.fixture
+def app(flavour: Flavour, place: Any) -> Any:
+    app = flavour.app(UPLOADED_FILES_DEST=place, UPLOADED_CDN_DEST=place, UPLOADED_CDN_URL="http://cdn/")
+    flavour.configure_uploads(app, (flavour.UploadSet("files", flavour.ALL), flavour.UploadSet("cdn")))
+    keep(app, "digits.txt", b"0123456789")
     return app
+
+
+def keep(app: Any, name: str, content: bytes) -> None:
+    """Put a file where an app serves it from."""
+    storage = app.upload_set_config["files"].storage("files")
+    if isinstance(storage, LocalStorage):
+        Path(storage.path(name)).write_bytes(content)
+        return
+    with storage.stage() as staged:
+        staged.write(content)
+        drive(storage.publish(staged, StoredName("", name), overwrite=True))
 
 
 async def test_a_file_is_sent_whole_with_all_its_headers(flavour: Flavour, app: Any, destination: Path) -> None:
@@ -35,12 +62,13 @@ async def test_a_file_is_sent_whole_with_all_its_headers(flavour: Flavour, app: 
     assert headers["ETag"].startswith('"')
 
 
+@everywhere
 @pytest.mark.parametrize("size", [0, 1, 256 << 10, (256 << 10) + 1, 1 << 20, 3_000_001])
 async def test_every_size_arrives_whole_and_head_tells_it(
-    flavour: Flavour, app: Any, destination: Path, size: int, descriptors: Any
+    flavour: Flavour, app: Any, size: int, descriptors: Any
 ) -> None:
     content = os.urandom(size)
-    (destination / "a.bin").write_bytes(content)
+    keep(app, "a.bin", content)
     status, headers, body = await flavour.request(app, "GET", f"{URL}/a.bin")
     assert (status, body) == (200, content)
     head_status, head_headers, head_body = await flavour.request(app, "HEAD", f"{URL}/a.bin")
@@ -50,6 +78,7 @@ async def test_every_size_arrives_whole_and_head_tells_it(
     assert headers["Content-Length"] == str(size)
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("requested", "status", "body", "content_range"),
     [
@@ -88,7 +117,8 @@ async def test_any_range_is_that_part_of_the_file(
     assert (status, body) == (206, path.read_bytes()[start : start + length])
 
 
-async def test_conditions_are_kept(flavour: Flavour, app: Any, destination: Path) -> None:
+@everywhere
+async def test_conditions_are_kept(flavour: Flavour, app: Any) -> None:
     _, headers, _ = await flavour.request(app, "GET", f"{URL}/digits.txt")
     etag, modified = headers["ETag"], headers["Last-Modified"]
     old = "Mon, 01 Jan 2001 00:00:00 GMT"
@@ -126,6 +156,7 @@ async def test_a_replaced_file_never_continues_the_old_one(flavour: Flavour, app
     assert (await flavour.request(app, "GET", f"{URL}/digits.txt", headers=resume))[2] == b"abcdefghij"
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("filename", "content_type"),
     [
@@ -140,9 +171,9 @@ async def test_a_replaced_file_never_continues_the_old_one(flavour: Flavour, app
     ],
 )
 async def test_what_a_browser_would_run_is_sandboxed(
-    flavour: Flavour, app: Any, destination: Path, filename: str, content_type: str
+    flavour: Flavour, app: Any, filename: str, content_type: str
 ) -> None:
-    (destination / filename).write_bytes(b"<script>alert(1)</script>")
+    keep(app, filename, b"<script>alert(1)</script>")
     _, headers, _ = await flavour.request(app, "GET", f"{URL}/{filename}")
     assert headers["Content-Type"] == content_type
     assert headers["X-Content-Type-Options"] == "nosniff"
@@ -151,6 +182,7 @@ async def test_what_a_browser_would_run_is_sandboxed(
         assert "default-src 'none'" in headers["Content-Security-Policy"]
 
 
+@everywhere
 @pytest.mark.parametrize(
     ("filename", "content_type"),
     [
@@ -168,9 +200,9 @@ async def test_what_a_browser_would_run_is_sandboxed(
     ],
 )
 async def test_what_is_inert_is_sent_as_what_it_is(
-    flavour: Flavour, app: Any, destination: Path, filename: str, content_type: str
+    flavour: Flavour, app: Any, filename: str, content_type: str
 ) -> None:
-    (destination / filename).write_bytes(b"<script>alert(1)</script>")
+    keep(app, filename, b"<script>alert(1)</script>")
     _, headers, _ = await flavour.request(app, "GET", f"{URL}/{filename}")
     assert headers["Content-Type"] == content_type
     assert "Content-Encoding" not in headers

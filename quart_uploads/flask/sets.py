@@ -28,8 +28,8 @@ class UploadSet(BaseUploadSet):
 
     :param name: alphanumeric; names the set in config keys and URLs.
     :param extensions: what it allows: presets added together, any container, or one string.
-    :param default_dest: the destination if the config names none: a path, or a callable that is given the
-        app and returns a path or ``None``.
+    :param default_dest: the destination if the config names none: a path, a URL, or a callable that is given the
+        app and returns one or ``None``.
     :raises ValueError: the name is not alphanumeric.
     """
 
@@ -55,10 +55,10 @@ class UploadSet(BaseUploadSet):
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.
 
-        :param target_folder: the absolute path of the folder.
+        :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
-        return free_basename(target_folder, basename)
+        return free_basename(self._storage, target_folder, basename)
 
     def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name."""

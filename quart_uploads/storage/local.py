@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from io import FileIO
 
 from ..exceptions import InvalidName
 from ..names import StoredName, is_hidden, is_stored
+from .base import Storage, not_found
 from .staging import StagedFile, part_path
 from .stored import FileInfo, StoredFile
 
@@ -19,7 +20,7 @@ _NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.E
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
-class LocalStorage:
+class LocalStorage(Storage[StagedFile]):
     """Keeps the files of one set below one directory. Every method blocks.
 
     :param root: the directory, made when the first file is staged.
@@ -34,6 +35,10 @@ class LocalStorage:
         """Return the absolute path that a stored name has."""
         return os.path.join(self.root, *name.split("/"))
 
+    def location(self, name: str) -> str:
+        """Return the absolute path that a stored name has."""
+        return self.path(name)
+
     def folder_path(self, folder: str) -> str:
         """Return the absolute path of a folder of the set; it need not exist.
 
@@ -46,6 +51,11 @@ class LocalStorage:
             raise InvalidName(f"Security: Path traversal attempt detected: the folder {folder!r} leads out of the set")
         return path
 
+    def folder_name(self, folder_path: str) -> str:
+        """Return the folder that :meth:`folder_path` returned this for."""
+        relative = os.path.relpath(folder_path, self.root)
+        return "" if relative == os.curdir else relative.replace(os.sep, "/")
+
     def stage(self) -> StagedFile:
         """Start a new file that nobody sees.
 
@@ -57,8 +67,10 @@ class LocalStorage:
             self._make_directory(self.root)
             return StagedFile(self.root)
 
-    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
-        """Give a staged file its name, in one step.
+    def publish(
+        self, staged: StagedFile, target: StoredName, *, overwrite: bool = False
+    ) -> Generator[None, None, None]:
+        """Give a staged file its name, in one step; only where it has to be copied first are there more.
 
         :param overwrite: replace what has the name.
         :raises FileExistsError: the name is taken.
@@ -68,14 +80,7 @@ class LocalStorage:
         directory = self.folder_path(target.folder)
         path = os.path.join(directory, target.basename)
         place = _replace if overwrite else StagedFile.publish
-
-        def move() -> None:
-            """Something is mounted below the root."""
-            staged.move_to(directory)
-            if self._fsync:
-                staged.sync()
-
-        remedies = {errno.ENOENT: lambda: self._make_directory(directory), errno.EXDEV: move}
+        remedied: set[int | None] = set()
         if self._fsync:
             staged.sync()
         while True:
@@ -83,10 +88,17 @@ class LocalStorage:
                 place(staged, path)
                 break
             except OSError as error:
-                remedy = remedies.pop(error.errno or 0, None)
-                if remedy is None:
+                if error.errno in remedied or error.errno not in (errno.ENOENT, errno.EXDEV):
                     raise
-                remedy()
+                problem = error.errno
+            remedied.add(problem)
+            if problem == errno.EXDEV:
+                # Something is mounted below the root, or it was staged elsewhere.
+                yield from staged.move_to(directory)
+                if self._fsync:
+                    staged.sync()
+            else:
+                self._make_directory(directory)
         if self._fsync:
             _sync_directories(directory, self.root)
 
@@ -98,15 +110,8 @@ class LocalStorage:
 
     def is_taken(self, target: StoredName) -> bool:
         """Tell whether anything has this name, be it a directory or a link that leads nowhere."""
-        return is_taken(self.path(str(target)))
-
-    def exists(self, name: str) -> bool:
-        """Tell whether the set has a file of this name."""
-        try:
-            self.stat(name)
-        except FileNotFoundError:
-            return False
-        return True
+        path = self.path(str(target))
+        return os.path.exists(path) or os.path.islink(path)
 
     def stat(self, name: str) -> FileInfo:
         """Return what is known of a file.
@@ -119,7 +124,7 @@ class LocalStorage:
         except OSError as error:
             raise _translated(error, name) from error
         if not stat.S_ISREG(status.st_mode):
-            raise _not_found(name)
+            raise not_found(name)
         return FileInfo.from_stat(name, status)
 
     def open(self, name: str) -> StoredFile:
@@ -132,10 +137,11 @@ class LocalStorage:
             descriptor = os.open(path, _READ_FLAGS)
         except OSError as error:
             raise _translated(error, name) from error
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise _not_found(name)
-        return StoredFile(FileIO(descriptor), name)
+            raise not_found(name)
+        return StoredFile(FileIO(descriptor), FileInfo.from_stat(name, status))
 
     def delete(self, name: str) -> None:
         """Remove a file. Its folder stays.
@@ -173,7 +179,7 @@ class LocalStorage:
     def _visible_path(self, name: str) -> str:
         path = self.path(name)
         if is_hidden(name) or not self._is_inside(path):
-            raise _not_found(name)
+            raise not_found(name)
         return path
 
     def _is_inside(self, path: str) -> bool:
@@ -197,11 +203,6 @@ def absolute(path: str) -> str:
     """Return a path in its absolute, plain form."""
     # Unlike abspath, this is pure for absolute paths, and may so be called on an event loop.
     return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
-
-
-def is_taken(path: str) -> bool:
-    """Tell whether anything has this path, be it a directory or a link that leads nowhere."""
-    return os.path.exists(path) or os.path.islink(path)
 
 
 def _sync_directories(lowest: str, highest: str) -> None:
@@ -232,8 +233,4 @@ def _replace(staged: StagedFile, path: str) -> None:
 
 
 def _translated(error: OSError, name: str) -> OSError:
-    return _not_found(name) if error.errno in _NOT_FOUND else error
-
-
-def _not_found(name: str) -> FileNotFoundError:
-    return FileNotFoundError(errno.ENOENT, "The upload set has no such file", name)
+    return not_found(name) if error.errno in _NOT_FOUND else error

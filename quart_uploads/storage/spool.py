@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Iterator
 from io import BytesIO, UnsupportedOperation
-from typing import IO
+from typing import IO, Any
 
+from .base import StagedUpload, Storage
 from .local import LocalStorage
 from .staging import StagedFile
-from .stored import CHUNK
 
 #: Bytes of an upload that stay in memory: writing them costs less than making a file.
 IN_MEMORY = 64 << 10
 #: Bytes that are gathered for one write. A hop to a thread and back costs as much as writing about 100 KiB.
 BATCH = 1 << 20
-#: Bytes that one step copies: a long copy lets others have the worker thread in between.
-PIECE = 8 * CHUNK
 
 
 class _ReadOnlyBytes(BytesIO):
@@ -55,35 +53,39 @@ class Spool:
         pending, self._pending = self._pending, []
         self._staged.write_all(pending)
 
-    def claiming(self, target: LocalStorage) -> Generator[None, None, StagedFile]:
-        """Return a staged file with the content, for one publication, in steps. Blocks.
+    def claim(self, target: Storage[Any]) -> Any:
+        """Return the content as an upload that is staged in a storage.
 
-        The first claim gets the file that the bytes were received into. Later ones get copies: two names must
-        not share one file, which somebody may edit in place.
+        The first claim of the storage's own kind gets the file that the bytes were received into. Later ones get
+        nothing: two names must not share one file, which somebody may edit in place.
+
+        :returns: ``None`` if the content has to be copied from :meth:`pieces`.
         """
         if self._closed:
             raise ValueError("The upload is gone: its request is over. Save it before that")
-        if self._staged is not None and not self._claimed:
-            self._claimed = True
-            return self._staged
-        copy = target.stage()
-        try:
-            if self._staged is None:
-                copy.write_all(self._pending)
-            else:
-                for _ in self._staged.copy_to(copy, PIECE):
-                    yield
-        except BaseException:
-            copy.close()
-            raise
-        return copy
+        if self._staged is None:
+            return None
+        if not isinstance(target, LocalStorage):
+            return target.stage_file(self._staged)
+        if self._claimed:
+            return None
+        self._claimed = True
+        return self._staged
+
+    def pieces(self) -> Iterator[list[bytes]]:
+        """Yield the content. Blocks."""
+        if self._staged is None:
+            yield self._pending
+        else:
+            for chunk in self._staged.chunks():
+                yield [chunk]
 
     @property
     def is_staged(self) -> bool:
         """Whether the content has left the memory."""
         return self._staged is not None
 
-    def owns(self, staged: StagedFile) -> bool:
+    def owns(self, staged: StagedUpload) -> bool:
         """Tell whether a staged file is the spool's, and so not to be closed by who claimed it."""
         return staged is self._staged
 

@@ -12,11 +12,10 @@ import os
 import secrets
 from collections.abc import Iterator
 from io import FileIO
-from types import TracebackType
-from typing import Self
 
 from ._rename import rename_exclusively
-from .stored import CHUNK
+from .base import StagedUpload
+from .stored import CHUNK, PIECE
 
 PART_PREFIX = ".upload-"
 PART_SUFFIX = ".part"
@@ -41,7 +40,7 @@ def part_path(directory: str) -> str:
     return os.path.join(directory, f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
 
 
-class StagedFile:
+class StagedFile(StagedUpload):
     """A file being written that nobody can see; a context manager that throws away what was not published.
 
     :param directory: where it is staged, on the file system that it will be published on.
@@ -81,14 +80,12 @@ class StagedFile:
                 # A disk that is almost full takes a part, and the rest with the error that tells why.
                 self.write(b"".join(some)[written:])
 
-    def copy_to(self, other: StagedFile, piece: int) -> Iterator[None]:
-        """Append the content to another staged file, and yield after every so many bytes. No position moves."""
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content in chunks of at most 1 MiB. No position moves."""
         descriptor, offset = self._file.fileno(), 0
         while chunk := os.pread(descriptor, CHUNK, offset):
-            other.write(chunk)
             offset += len(chunk)
-            if offset % piece == 0:
-                yield
+            yield chunk
 
     def reader(self) -> FileIO:
         """Return a file object for reading the content. All of them share one position."""
@@ -100,11 +97,13 @@ class StagedFile:
         """Return when the content is on the disk."""
         os.fsync(self._file.fileno())
 
-    def move_to(self, directory: str, *, named: bool = False) -> None:
-        """Become a file that is staged elsewhere, with the same content."""
+    def move_to(self, directory: str, *, named: bool = False) -> Iterator[None]:
+        """Become a file that is staged elsewhere, with the same content, in steps."""
         with StagedFile(directory, named=named) as copy:
-            for _ in self.copy_to(copy, CHUNK):
-                pass
+            for chunk in self.chunks():
+                copy.write(chunk)
+                if copy.size % PIECE == 0:
+                    yield
             self._file, copy._file = copy._file, self._file
             self._part, copy._part = copy._part, self._part
 
@@ -146,7 +145,8 @@ class StagedFile:
             if error.errno not in _NO_LINKS:
                 raise
             # A security module may forbid links through /proc; those of named files may still be allowed.
-            self.move_to(os.path.dirname(path), named=True)
+            for _ in self.move_to(os.path.dirname(path), named=True):
+                pass
             self.publish(path)
 
     def close(self) -> None:
@@ -157,14 +157,6 @@ class StagedFile:
             if self._part is not None:
                 part, self._part = self._part, None
                 os.unlink(part)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _open_anonymous(directory: str) -> int | None:

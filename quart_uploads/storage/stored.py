@@ -6,14 +6,15 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from io import FileIO
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from ..media import content_type
 
 #: Bytes that are read or written in one call. Larger pieces gain nothing; at 16 KiB a copy takes 50 times as long.
 CHUNK = 1 << 20
+#: Bytes that one step copies: a long copy lets others have the worker thread in between.
+PIECE = 8 * CHUNK
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,15 @@ class FileInfo:
 class StoredFile:
     """A stored file, open for reading; a context manager. Iterating it yields chunks of at most 1 MiB."""
 
-    def __init__(self, file: FileIO, name: str) -> None:
+    def __init__(self, file: BinaryIO, info: FileInfo) -> None:
         #: The open file, unbuffered.
         self.file = file
         #: What is known of the very file that is open, whatever its name is given to meanwhile.
-        self.info: FileInfo = FileInfo.from_stat(name, os.fstat(file.fileno()))
+        self.info: FileInfo = info
 
     def read(self, size: int = -1) -> bytes:
         """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""
-        data: bytes | None = self.file.read(size)
-        return data or b""
+        return self.file.read(size) or b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to a position, as :meth:`io.IOBase.seek` does."""

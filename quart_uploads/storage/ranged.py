@@ -1,0 +1,67 @@
+"""A file that is read in ranges, each fetched when it is asked for."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from io import RawIOBase
+from typing import Any
+
+from .stored import PIECE
+
+
+class RangedReader(RawIOBase):
+    """A file that is somewhere else.
+
+    :param size: its bytes.
+    :param fetch: returns those from a start to a stop.
+    """
+
+    def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
+        self._size = size
+        self._fetch = fetch
+        self._position = 0
+
+    def readable(self) -> bool:
+        """It is for reading."""
+        return True
+
+    def seekable(self) -> bool:
+        """Any part of it can be fetched."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Move to a position."""
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if start + offset < 0:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Fetch up to so many bytes in one request, or all that are left."""
+        if self.closed:
+            raise ValueError("I/O operation on closed file")
+        if size is None or size < 0:
+            return self.readall()
+        stop = min(self._position + size, self._size)
+        if stop <= self._position:
+            return b""
+        data = self._fetch(self._position, stop)
+        self._position = stop
+        return data
+
+    def readall(self) -> bytes:
+        """Fetch all that is left, in large pieces."""
+        return b"".join(iter(lambda: self.read(PIECE), b""))
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Fill a buffer, as far as there are bytes."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)

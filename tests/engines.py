@@ -1,0 +1,250 @@
+"""A real object store as a subprocess: SeaweedFS, which speaks the protocol of S3."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import hmac
+import http.server
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from servers import free_port
+
+BUCKET = "demo"
+KEY, SECRET, REGION = "testkey", "testsecret", "us-east-1"
+
+
+class Engine:
+    """A store that runs, with its gateways, each of which may be another host for what a test does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports: dict[str, int] = {}
+        self.gateways: list[int] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.gateways[0]}"
+
+    def store(self, gateway: int = 0, **options: Any) -> dict[str, Any]:
+        """What UPLOADS_DEFAULT_STORE has to be."""
+        endpoint = f"http://127.0.0.1:{self.gateways[gateway]}"
+        keys = {"access_key_id": KEY, "secret_access_key": SECRET, "region": REGION}
+        return {"endpoint": endpoint, **keys, **options}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What an app finds in its environment instead."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ALLOW_HTTP": "true",
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": REGION,
+        }
+
+    def start(self) -> None:
+        """Start it, again with the ports it had before."""
+        self.ports = self.ports or {name: free_pair() for name in ("master", "volume", "filer", "s3", "admin")}
+        self.run(
+            *("mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
+            *("-admin.ui=false", "-webdav=false", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-bucket={BUCKET}"),
+            *(f"-{name}.port={port}" for name, port in self.ports.items()),
+            "-volume.preStopSeconds=0",
+        )
+        self.gateways[:1] = [self.ports["s3"]]
+        self.wait(self.ports["s3"])
+
+    def add_gateway(self) -> None:
+        port = free_pair()
+        self.run(
+            *("s3", f"-filer=127.0.0.1:{self.ports['filer']}", f"-port={port}", "-ip.bind=127.0.0.1"),
+            *("-port.iceberg=0", "-port.lance=0"),
+        )
+        self.gateways.append(port)
+        self.wait(port)
+
+    def run(self, *arguments: str) -> None:
+        environment = {
+            **os.environ,
+            "HOME": str(self.folder),
+            "AWS_ACCESS_KEY_ID": KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+        }
+        with (self.folder / f"{arguments[0]}.log").open("ab") as log:
+            self._processes.append(
+                subprocess.Popen(
+                    [str(Path(sys.executable).with_name("weed")), "-logtostderr=true", *arguments],
+                    cwd=self.folder,
+                    env=environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            )
+
+    def wait(self, port: int) -> None:
+        """Wait until a gateway that has its port takes files: one whose port is taken would silently use another."""
+        for _ in range(300):
+            assert self._processes[-1].poll() is None, [log.read_text() for log in self.folder.glob("*.log")]
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).close()
+                self.request("PUT", f"/{BUCKET}/.ready", port=port)
+                self.request("DELETE", f"/{BUCKET}/.ready", port=port)
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise AssertionError(f"Nothing is healthy at port {port}")
+
+    def stop(self) -> None:
+        """End it as a machine that fails does."""
+        for process in self._processes:
+            with suppress(ProcessLookupError):  # it did not start
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+        self._processes.clear()
+
+    def request(self, method: str, path: str, query: str = "", *, port: int = 0) -> str:
+        """Ask for what obstore does not offer, signed (AWS Signature Version 4)."""
+        host = f"127.0.0.1:{port or self.gateways[0]}"
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+        nothing = hashlib.sha256(b"").hexdigest()
+        headers = {"host": host, "x-amz-content-sha256": nothing, "x-amz-date": now}
+        names = ";".join(headers)
+        lines = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        digest = hashlib.sha256(f"{method}\n{path}\n{query}\n{lines}\n{names}\n{nothing}".encode()).hexdigest()
+        scope = f"{now[:8]}/{REGION}/s3/aws4_request"
+        key = f"AWS4{SECRET}".encode()
+        for part in (*scope.split("/"), f"AWS4-HMAC-SHA256\n{now}\n{scope}\n{digest}"):
+            key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+        authorization = f"AWS4-HMAC-SHA256 Credential={KEY}/{scope}, SignedHeaders={names}, Signature={key.hex()}"
+        request = urllib.request.Request(
+            f"http://{host}{path}?{query}", method=method, headers={**headers, "Authorization": authorization}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            body: bytes = answer.read()
+            return body.decode()
+
+    def objects(self, folder: str) -> dict[str, int]:
+        """The objects below a folder and their sizes, those too that no set would show."""
+        listing = self.request("GET", f"/{BUCKET}", f"list-type=2&prefix={folder}%2F")
+        found = re.findall(r"<Contents>.*?<Key>(.*?)</Key>.*?<Size>(\d+)</Size>", listing, re.DOTALL)
+        return {key.removeprefix(f"{folder}/"): int(size) for key, size in found}
+
+    def multipart_uploads(self, folder: str) -> list[str]:
+        """The multipart uploads below a folder that are neither completed nor aborted."""
+        keys = re.findall("<Key>(.*?)</Key>", self.request("GET", f"/{BUCKET}", "uploads="))
+        return [key for key in keys if key.startswith(f"{folder}/")]
+
+
+def free_pair() -> int:
+    """A port that is free, and the one for gRPC, which is 10,000 above it, too."""
+    while True:
+        port = free_port() % 10_000 + 20_000
+        try:
+            with listening(port), listening(port + 10_000):
+                return port
+        except OSError:
+            continue
+
+
+@contextmanager
+def listening(port: int) -> Iterator[None]:
+    with socket.create_server(("127.0.0.1", port)):
+        yield
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Engine]:
+    """Start an engine, and stop it in the end."""
+    engine = Engine(folder)
+    try:
+        try:
+            engine.start()
+        except AssertionError:  # another took one of its ports in the last moment
+            engine.stop()
+            engine.ports.clear()
+            engine.start()
+        yield engine
+    finally:
+        engine.stop()
+
+
+class Faults(http.server.ThreadingHTTPServer):
+    """Answers as a store does that is empty, with errors where a test wants them."""
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _FaultsHandler)
+        self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
+        #: What was asked: methods, and paths with their queries.
+        self.asked: list[tuple[str, str]] = []
+        #: Returns the status to answer with, ``None`` for no answer.
+        self.answer: Callable[[str, str], int | None] = lambda method, path: 200
+        self.reservation = ""
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class _FaultsHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Faults
+
+    def do(self) -> None:
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.server.asked.append((self.command, self.path))
+        status = self.server.answer(self.command, self.path)
+        if status is None:
+            time.sleep(3)
+            self.close_connection = True
+            return
+        body = b""
+        if status == 200 and self.path.endswith("?uploads="):
+            body = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+        elif status == 200 and self.path.endswith("?delete"):
+            body = b"<DeleteResult></DeleteResult>"
+        self.server.reservation = self.headers.get("x-amz-meta-uploadid", self.server.reservation)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("ETag", '"1"')
+        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
+        self.send_header("x-amz-meta-uploadid", self.server.reservation)
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do  # noqa: N815
+
+    def log_message(self, *args: object) -> None:
+        """Print nothing."""
+
+
+@contextmanager
+def failing() -> Iterator[Faults]:
+    """Run a store that fails as a test wants it."""
+    faults = Faults()
+    thread = threading.Thread(target=faults.serve_forever)
+    thread.start()
+    try:
+        yield faults
+    finally:
+        faults.close()
+        thread.join()
