@@ -214,7 +214,7 @@ class _FaultsHandler(http.server.BaseHTTPRequestHandler):
         self.server.asked.append((self.command, self.path))
         status = self.server.answer(self.command, self.path)
         if status is None:
-            time.sleep(3)
+            time.sleep(1)
             self.close_connection = True
             return
         body = b""
@@ -241,7 +241,7 @@ class _FaultsHandler(http.server.BaseHTTPRequestHandler):
 def failing() -> Iterator[Faults]:
     """Run a store that fails as a test wants it."""
     faults = Faults()
-    thread = threading.Thread(target=faults.serve_forever)
+    thread = threading.Thread(target=faults.serve_forever, args=(0.01,))
     thread.start()
     try:
         yield faults
