@@ -68,6 +68,12 @@ def find_delivery(
         return plan, file
 
 
+def is_slow(app: Any, setname: str) -> bool:
+    """Tell whether :func:`find_delivery` waits for a network."""
+    config = (configurations_of(app) or {}).get(setname)
+    return config is not None and config.storage(setname).is_slow
+
+
 def chunk_sizes(plan: Delivery) -> Iterator[int]:
     """Yield how many bytes to read for each piece of an answer."""
     left = plan.stop - plan.start

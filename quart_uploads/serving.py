@@ -9,7 +9,7 @@ from quart import Blueprint, Response, abort, current_app, request
 from quart.wrappers.response import ResponseBody
 
 from .config import BLUEPRINT, URL_PREFIX, URL_RULE
-from .delivery import Delivery, chunk_sizes, find_delivery
+from .delivery import Delivery, chunk_sizes, find_delivery, is_slow
 from .steps import completed, in_thread, start_in_thread
 from .storage import StoredFile
 
@@ -21,7 +21,8 @@ async def uploaded_file(setname: str, filename: str) -> Response:
     """Send a stored file."""
     app = current_app._get_current_object()  # type: ignore[attr-defined]
     try:
-        finding = start_in_thread(find_delivery, app, setname, filename, request.method, request.headers)
+        asked = (app, setname, filename, request.method, request.headers)
+        finding = start_in_thread(find_delivery, *asked, alone=is_slow(app, setname))
         plan, found = await completed(finding, undo=_close)
     except FileNotFoundError:
         abort(404)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
@@ -24,6 +24,8 @@ from .steps import completed, drive_async, in_thread, start_in_thread
 from .storage import FileInfo, Storage, StoredFile
 from .storage.stored import CHUNK
 from .testing import BaseTestingFileStorage
+
+T = TypeVar("T")
 
 
 class UploadSet(BaseUploadSet):
@@ -62,7 +64,7 @@ class UploadSet(BaseUploadSet):
             takes the folder out of the set.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
-        return await drive_async(saving(self, storage, folder, name, overwrite))
+        return await drive_async(saving(self, storage, folder, name, overwrite), alone=self._storage.is_slow)
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.
@@ -89,7 +91,7 @@ class UploadSet(BaseUploadSet):
         :param folder: the folder to save them in.
         :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
         """
-        return await drive_async(saving_all(self, storages, folder))
+        return await drive_async(saving_all(self, storages, folder), alone=self._storage.is_slow)
 
     async def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on.
@@ -99,7 +101,7 @@ class UploadSet(BaseUploadSet):
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
-        return await in_thread(free_basename, self._storage, target_folder, basename)
+        return await _in_thread(self._storage, free_basename, self._storage, target_folder, basename)
 
     async def url_async(self, filename: str) -> str:
         """Return what :meth:`url` returns, for signed URLs with credentials that come from a service of the host.
@@ -107,14 +109,14 @@ class UploadSet(BaseUploadSet):
         They have to be fetched now and then, which would block the event loop. Where the key is in the config or in
         the environment, :meth:`url` never waits.
         """
-        return await in_thread(self.url, filename)
+        return await _in_thread(self._storage, self.url, filename)
 
     async def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name.
 
         :raises InvalidName: the name points outside the set.
         """
-        return await in_thread(self._storage.exists, check_stored(filename))
+        return await _in_thread(self._storage, self._storage.exists, check_stored(filename))
 
     async def stat(self, filename: str) -> FileInfo:
         """Return the size, time, content type and ETag of a file.
@@ -122,7 +124,7 @@ class UploadSet(BaseUploadSet):
         :raises FileNotFoundError: the set has no such file.
         :raises InvalidName: the name points outside the set.
         """
-        return await in_thread(self._storage.stat, check_stored(filename))
+        return await _in_thread(self._storage, self._storage.stat, check_stored(filename))
 
     def open(self, filename: str) -> AsyncStoredFile:
         """Open a file for reading: ``async with photos.open(name) as file``.
@@ -138,14 +140,14 @@ class UploadSet(BaseUploadSet):
         :raises FileNotFoundError: the set has no such file.
         :raises InvalidName: the name points outside the set.
         """
-        await drive_async(deleting(self, filename))
+        await drive_async(deleting(self, filename), alone=self._storage.is_slow)
 
     async def list(self, folder: str | None = None) -> builtins.list[str]:
         """Return the names of all files, or of those in a folder and below it, in order.
 
         :raises InvalidName: the folder points outside the set.
         """
-        return await in_thread(listing, self, folder)
+        return await _in_thread(self._storage, listing, self, folder)
 
     _own_resolve_conflict = resolve_conflict
 
@@ -169,7 +171,7 @@ class AsyncStoredFile:
         self._stored: StoredFile | None = None
 
     async def __aenter__(self) -> Self:
-        opening = start_in_thread(self._storage.open, self._name)
+        opening = start_in_thread(self._storage.open, self._name, alone=self._storage.is_slow)
         self._stored = await completed(opening, undo=StoredFile.close)
         return self
 
@@ -222,3 +224,7 @@ class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
         :param buffer_size: not used.
         """
         self.saved: str | None = os.fspath(destination)
+
+
+async def _in_thread(storage: Storage[Any], function: Callable[..., T], *args: Any) -> T:
+    return await in_thread(function, *args, alone=storage.is_slow)

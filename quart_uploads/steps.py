@@ -13,12 +13,11 @@ from collections.abc import Awaitable, Callable, Generator
 from contextvars import copy_context
 from functools import partial
 from inspect import isawaitable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from .workers import call_in_thread
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 Steps = Generator[Any, Any, T]
 
@@ -46,19 +45,21 @@ def drive(steps: Steps[T]) -> T:
             steps.throw(TypeError(f"A hook of a blocking upload set must not be a coroutine, as {awaited!r} is"))
 
 
-async def drive_async(steps: Steps[T]) -> T:
+async def drive_async(steps: Steps[T], *, alone: bool = False) -> T:
     """Run an operation in worker threads, and what its hooks returned on the event loop.
 
     If the task is cancelled, the operation is ended at its next yield and has cleaned up when this returns.
+
+    :param alone: see :func:`start_in_thread`.
     """
 
     async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
-        return await in_thread(_advance, resume, value)
+        return await in_thread(_advance, resume, value, alone=alone)
 
     try:
         return await _drive(steps, advance)
     except asyncio.CancelledError:
-        await in_thread(steps.close)
+        await in_thread(steps.close, alone=alone)
         raise
 
 
@@ -95,15 +96,19 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
         return True, stop.value
 
 
-async def in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> T:
     """Call a blocking function in a worker thread and wait for it; see :func:`completed`."""
-    return await completed(start_in_thread(function, *args, **kwargs))
+    return await completed(start_in_thread(function, *args, alone=alone))
 
 
-def start_in_thread(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
-    """Call a blocking function in a worker thread, with the caller's context."""
-    bound = partial(copy_context().run, function, *args, **kwargs)
-    return call_in_thread(bound)
+def start_in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> asyncio.Future[T]:
+    """Call a blocking function in a worker thread, with the caller's context.
+
+    :param alone: whether to make the call in a thread of its own, as it is a slow one. Others are made one after the
+        other, which costs less.
+    """
+    bound = partial(copy_context().run, function, *args)
+    return asyncio.get_running_loop().run_in_executor(None, bound) if alone else call_in_thread(bound)
 
 
 async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:

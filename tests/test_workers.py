@@ -55,3 +55,9 @@ async def test_an_exception_in_a_thread_reaches_the_caller_alone() -> None:
     good, bad = await asyncio.gather(in_thread(int, "1"), in_thread(int, "x"), return_exceptions=True)
     assert good == 1
     assert isinstance(bad, ValueError)
+
+
+async def test_calls_that_wait_for_a_network_are_made_side_by_side() -> None:
+    together = threading.Barrier(3)
+    calls = (in_thread(together.wait, 30, alone=True) for _ in range(3))
+    assert sorted(await asyncio.gather(*calls)) == [0, 1, 2]

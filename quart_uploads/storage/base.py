@@ -158,6 +158,8 @@ class Storage(ABC, Generic[S]):
         """Return the folder that :meth:`folder_path` returned this for."""
         return folder_path.removeprefix(self.folder_path("")).strip("/")
 
+    #: Whether its calls wait for a network or a disk, so that it is better to make them side by side.
+    is_slow: bool = False
     #: Whether it has :meth:`sign`.
     signs: bool = False
 

@@ -29,7 +29,7 @@ class LocalStorage(Storage[StagedFile]):
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
         self.root: str = absolute(root)
-        self._fsync = fsync
+        self._fsync = self.is_slow = fsync
 
     def path(self, name: str) -> str:
         """Return the absolute path that a stored name has."""

@@ -83,6 +83,7 @@ class ObjectStorage(Storage[ObjectUpload]):
                 f"put keys into the environment, or into UPLOADED_{set_name.upper()}_STORE"
             )
         self.signs: bool = parts.scheme.lower() != "memory"
+        self.is_slow: bool = self.signs
         # Made without a request, and before the first one no thread is started, so that a server may fork.
         if self.signs:
             self._store: Any = self._connected(options)
