@@ -26,6 +26,7 @@ from typing import Any
 import plots
 import report
 import scenarios
+from engine import engine
 from load import MIB
 from scenarios import Record
 from systems import Server, System, allow_many_files, find_systems, running
@@ -138,9 +139,10 @@ def measure(systems: list[System], plan: Plan, directory: Path) -> Iterator[Reco
     """Run all rounds, and yield a record for every cell and system."""
     for number in range(1, plan.rounds + 1):
         with ExitStack() as stack:
-            servers = []
-            for system in systems:
-                servers.append(stack.enter_context(running(system, directory / f"{number}-{system.key}")))
+            store = stack.enter_context(engine()) if any(system.engine for system in systems) else None
+            servers = [
+                stack.enter_context(running(system, directory / f"{number}-{system.key}", store)) for system in systems
+            ]
             for cell in cells(plan):
                 for server in servers:
                     record = _measured(cell, server)

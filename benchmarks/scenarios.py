@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import cache
@@ -53,13 +53,12 @@ def upload(server: Server, size: int, clients: int, seconds: float, name: str | 
         "save": spread([save / 1000 for outcome in outcomes for save in outcome.saves]),
     }
     if server.system.stores:
-        record |= verify(server.destination, size, [stored for outcome in outcomes for stored in outcome.stored])
+        record |= verify(server.stored, size, [stored for outcome in outcomes for stored in outcome.stored])
     if name is not None:
         saves = [save / 1000 for outcome in outcomes for save in outcome.saves] or [0.0]
         tenth = max(len(saves) // 10, 1)
         record |= {"first": sum(saves[:tenth]) / tenth, "last": sum(saves[-tenth:]) / tenth}
-    for path in server.destination.iterdir():
-        path.unlink()
+    server.forget_files()
     return record
 
 
@@ -92,9 +91,8 @@ def sleeping_view(server: Server, size: int) -> Record | None:
     record, outcomes = _under_load(server, job)
     record |= {"size": size, "growth": server.peak_memory() - base}
     if server.system.stores:
-        record |= verify(server.destination, size, [stored for outcome in outcomes for stored in outcome.stored])
-    for path in server.destination.iterdir():
-        path.unlink()
+        record |= verify(server.stored, size, [stored for outcome in outcomes for stored in outcome.stored])
+    server.forget_files()
     return record
 
 
@@ -118,7 +116,7 @@ def half_sent(server: Server, clients: int) -> Record | None:
         return {"clients": clients, "growth": server.memory() - base, "peak_growth": server.peak_memory() - base}
 
 
-def verify(destination: Path, size: int, stored: list[tuple[str, str]]) -> Record:
+def verify(read: Callable[[str], Iterator[bytes]], size: int, stored: list[tuple[str, str]]) -> Record:
     """Compare every file that was acknowledged with what was sent.
 
     Lost is an upload whose file is not there or is another upload's; damaged is one whose bytes differ.
@@ -128,21 +126,25 @@ def verify(destination: Path, size: int, stored: list[tuple[str, str]]) -> Recor
     seen: dict[str, tuple[bytes, bool]] = {}
     for name, mark in stored:
         if name not in seen:
-            seen[name] = _read(destination / name, digests)
+            seen[name] = _look(read(name), digests)
         found, is_whole = seen[name]
         lost += found != mark.encode()
         damaged += found == mark.encode() and not is_whole
     return {"stored": len(stored), "lost": lost, "damaged": damaged}
 
 
-def _read(path: Path, digests: dict[int, str]) -> tuple[bytes, bool]:
+def _look(pieces: Iterator[bytes], digests: dict[int, str]) -> tuple[bytes, bool]:
+    """The mark of a file, and whether the rest of it is what was sent."""
+    mark, size, digest = b"", 0, hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            mark = file.read(MARK)
-            size = os.fstat(file.fileno()).st_size - MARK
-            return mark, hashlib.file_digest(file, "sha256").hexdigest() == digests.get(size)
+        for piece in pieces:
+            start = piece[: MARK - len(mark)]
+            mark += start
+            digest.update(piece[len(start) :])
+            size += len(piece)
     except OSError:
         return b"", False
+    return mark, digest.hexdigest() == digests.get(size - MARK)
 
 
 _digest = cache(payload_digest)

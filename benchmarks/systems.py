@@ -14,12 +14,17 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 from typing import Any
+
+import obstore
+from engine import BUCKET, connect
+from load import MIB
+from obstore.store import S3Store
 
 APPS = Path(__file__).parent / "apps"
 ENVIRONMENTS = Path(__file__).parent / ".environments"
@@ -48,6 +53,8 @@ class System:
     raw: bool = False
     #: Whether it shows what is possible, and is no way to save uploads.
     is_limit: bool = False
+    #: Whether it keeps files in an object store.
+    engine: bool = False
     #: Whether it keeps what it is sent.
     stores: bool = True
     #: The path below which it serves what it stored; ``None`` if it does not.
@@ -117,6 +124,7 @@ def find_systems(folder: Path = APPS) -> list[System]:
                 dependencies,
                 bench.get("body") == "raw",
                 bench.get("limit", False),
+                bench.get("engine", False),
                 bench.get("stores", True),
                 bench.get("files", "/files/") if bench.get("serves", True) else None,
             )
@@ -127,11 +135,32 @@ def find_systems(folder: Path = APPS) -> list[System]:
 class Server:
     """A server that runs, with all its processes."""
 
-    def __init__(self, system: System, group: int, port: int, destination: Path) -> None:
+    def __init__(self, system: System, group: int, port: int, destination: Path, store: S3Store | None) -> None:
         self.system = system
         self.port = port
         self.destination = destination
         self._group = group
+        self._store = store
+
+    def stored(self, name: str) -> Iterator[bytes]:
+        """Yield what is stored under a name, in pieces.
+
+        :raises OSError: there is nothing.
+        """
+        if self._store is not None:
+            yield from map(bytes, obstore.get(self._store, name))
+            return
+        with (self.destination / name).open("rb") as file:
+            while piece := file.read(MIB):
+                yield piece
+
+    def forget_files(self) -> None:
+        """Delete all that is stored."""
+        for path in self.destination.iterdir():
+            path.unlink()
+        if self._store is not None:
+            for batch in obstore.list(self._store):
+                obstore.delete(self._store, [meta["path"] for meta in batch])
 
     def _processes(self) -> Iterator[Path]:
         for path in Path("/proc").glob("[0-9]*"):
@@ -172,13 +201,21 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(system: System, directory: Path) -> Iterator[Server]:
-    """Start a system in a directory of its own, wait until it answers, and stop it in the end."""
+def running(system: System, directory: Path, engine: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Start a system in a directory of its own, wait until it answers, and stop it in the end.
+
+    :param engine: the environment that leads to an object store, if the system needs one.
+    """
     destination, temporary, log = directory / "stored", directory / "temporary", directory / "log"
     destination.mkdir(parents=True)
     temporary.mkdir()
     port, upstream = free_port(), free_port()
     environment = {**os.environ, "DESTINATION": str(destination), "TMPDIR": str(temporary), "PATH": _PATH}
+    store = None
+    if system.engine and engine is not None:
+        url = f"s3://{BUCKET}/{directory.name}"
+        environment |= {"DESTINATION": url, **engine}
+        store = connect(url, engine)
     # Apps are imported from their folder, which is the working directory.
     environment.pop("PYTHONSAFEPATH", None)
     environment["PYTHONPATH"] = str(APPS)
@@ -198,7 +235,7 @@ def running(system: System, directory: Path) -> Iterator[Server]:
             )
 
         process = start([system.python, *arguments])
-        server = Server(system, process.pid, port, destination)
+        server = Server(system, process.pid, port, destination, store)
         if system.server == "nginx":
             configuration = directory / "nginx.conf"
             values = {"port": port, "upstream_port": upstream, "directory": directory}

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,11 @@ def test_lost_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "damaged").write_bytes(marks["damaged"].encode() + content[:-1] + b"?")
     (tmp_path / "shorter").write_bytes(marks["shorter"].encode() + content[:-1])
     (tmp_path / "other").write_bytes(marks["whole"].encode() + content)
-    found = scenarios.verify(tmp_path, size, list(marks.items()))
+
+    def read(name: str) -> Iterator[bytes]:
+        yield (tmp_path / name).read_bytes()
+
+    found = scenarios.verify(read, size, list(marks.items()))
     assert found == {"stored": 5, "lost": 2, "damaged": 2}
 
 
