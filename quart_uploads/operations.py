@@ -248,7 +248,7 @@ class _Upload:
             if not self._overwrite:
                 self._store.withdraw(self._staged, self.target)
             self.close()
-        except OSError as error:
+        except Exception as error:  # the others are to be taken back, too
             reason.add_note(f"The file {str(self.target)!r} could not be taken back: {error}")
 
     def close(self) -> None:

@@ -10,34 +10,43 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: Another thread joins if in so many seconds each made fewer than so many calls: it waits for a disk, not for the lock.
-PATIENCE, BRISK = 0.01, 3
-#: Calls after which a thread makes room for others who use the executor.
-SHIFT = 256
+#: Seconds after which a call is taken to wait for a disk, so that those behind it get another thread.
+PATIENCE = 0.005
+#: Seconds by which a timer of an event loop that has little to do may be late. Where it has much to do, calls are slow
+#: because they wait for the lock, and another thread would make that worse.
+IDLE = 0.002
+#: Calls, and seconds, after which a thread makes room for others who use the executor.
+SHIFT, TURN = 256, 0.05
 
 
 class Workers:
     """Makes the blocking calls of one event loop, in threads of its default executor."""
 
     def __init__(self) -> None:
-        self._calls: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
+        self._calls: deque[tuple[float, asyncio.Future[Any], Callable[[], Any]]] = deque()
         self._outcomes: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-        self._begun = 0
-        self._working = 0
+        # When each thread began with what it is at.
+        self._since: dict[object, float] = {}
         self._is_starting = False
+        self._is_queued = False
         self._is_watching = False
 
     def submit(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
         """Have a call made; the future gets what it returns or raises."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
-        self._calls.append((future, call))
-        if not self._working:
+        self._calls.append((monotonic(), future, call))
+        if not self._has_prompt_thread():
             self._start_soon(loop)
         return future
+
+    def _has_prompt_thread(self) -> bool:
+        recently = monotonic() - PATIENCE
+        return any(since > recently for since in tuple(self._since.values()))
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
         """Start a thread when this turn of the event loop is over: it may bring more calls."""
@@ -47,45 +56,64 @@ class Workers:
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_starting = False
+        if self._is_queued:  # for a thread of the executor, all of which are busy
+            return
+        self._is_queued = True
         try:
             work = loop.run_in_executor(None, self._work)
-        except RuntimeError as error:  # the executor was shut down
-            while self._calls:
-                self._calls.popleft()[0].set_exception(error)
+        except RuntimeError as error:  # the executor was shut down, or the system gives it no more threads
+            self._is_queued = False
+            if not self._since:
+                self._fail(error)
             return
-        self._working += 1
         work.add_done_callback(lambda _: self._finish(loop))
         if not self._is_watching:
-            self._is_watching = True
-            loop.call_later(PATIENCE, self._watch, loop, self._begun)
+            self._watch_on(loop)
 
     def _work(self) -> None:
         """Make the calls that are waiting; in a thread."""
+        me, start = object(), monotonic()
+        self._since[me] = start
+        self._is_queued = False
         for _ in range(SHIFT):
             try:
-                future, call = self._calls.popleft()
+                _, future, call = self._calls.popleft()
             except IndexError:
-                return
-            self._begun += 1
+                break
             try:
                 self._outcomes.append((future, call(), None))
             except BaseException as error:
                 self._outcomes.append((future, None, error))
+            self._since[me] = now = monotonic()
+            if now - start > TURN:
+                break
+        del self._since[me]
 
     def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._working -= 1
         self._tell()
-        if self._calls and not self._working:
+        if self._calls and not self._has_prompt_thread():
             self._start_soon(loop)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, begun: int) -> None:
+    def _watch_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._is_watching = True
+        due = loop.time() + PATIENCE
+        loop.call_at(due, self._watch, loop, due)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
         """Look now and then whether the threads come on."""
         self._tell()
-        if self._calls and self._begun - begun < BRISK * self._working:
+        is_idle = loop.time() - due < IDLE
+        if self._is_overdue() and (is_idle or not self._has_prompt_thread()):
             self._start(loop)
-        self._is_watching = bool(self._working)
-        if self._is_watching:
-            loop.call_later(PATIENCE, self._watch, loop, self._begun)
+        self._is_watching = False
+        if self._calls or self._since or self._outcomes:
+            self._watch_on(loop)
+
+    def _is_overdue(self) -> bool:
+        try:
+            return monotonic() - self._calls[0][0] >= PATIENCE
+        except IndexError:
+            return False
 
     def _tell(self) -> None:
         while self._outcomes:
@@ -94,7 +122,18 @@ class Workers:
                 continue
             if error is None:
                 future.set_result(result)
+            elif isinstance(error, StopIteration):
+                # It would end the coroutine that awaits it, as if that had returned.
+                reason = RuntimeError("a blocking call raised StopIteration")
+                reason.__cause__ = error
+                future.set_exception(reason)
             else:
+                future.set_exception(error)
+
+    def _fail(self, error: RuntimeError) -> None:
+        while self._calls:
+            _, future, _ = self._calls.popleft()
+            if not future.done():
                 future.set_exception(error)
 
 

@@ -25,6 +25,7 @@ from quart_uploads import FileTooLarge, upload_saved
 from quart_uploads.config import staging_storage
 from quart_uploads.names import StoredName
 from quart_uploads.steps import drive
+from quart_uploads.storage import objects
 from quart_uploads.storage.destination import make_storage
 
 MIB = 1 << 20
@@ -420,6 +421,23 @@ def test_a_child_that_was_forked_too_late_gets_an_error_and_does_not_hang(photos
             os._exit(42 if "forked" in str(error) else 1)
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+async def test_a_request_that_is_repeated_as_its_answer_was_lost_takes_no_other_name(
+    flavour: Flavour, photos: Any, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    put = objects.obstore.put
+
+    def put_twice(*args: Any, **kwargs: Any) -> Any:
+        put(*args, **kwargs)
+        return put(*args, **kwargs)
+
+    monkeypatch.setattr(objects.obstore, "put", put_twice)
+    assert await flavour.run(photos.save, flavour.upload(bytes(size))) == "photo.jpg"
+    monkeypatch.undo()
+    assert await flavour.run(photos.list) == ["photo.jpg"]
+    assert await flavour.run(photos.save, flavour.upload(b"other")) == "photo_1.jpg"
 
 
 # Errors, as a store that answers so would cause them

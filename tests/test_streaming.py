@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from conftest import Flavour, tree
 
 import quart_uploads
 from quart_uploads import UploadNotAllowed
+from quart_uploads.storage import LocalStorage, Spool
 
 SIZES = [0, 1, 65_535, 65_536, 65_537, 1 << 20, 3_000_001]
 
@@ -134,6 +136,46 @@ async def test_a_replaced_stream_is_what_is_saved(flavour: Flavour, app: Any, de
     status, names = await post(flavour, app, b"small", bytes(200_000))
     assert status == 200
     assert tree(destination) == dict.fromkeys(names, b"replaced")
+
+
+async def test_what_was_edited_since_it_was_saved_is_not_saved_as_the_upload(
+    flavour: Flavour, app: Any, destination: Path, any_staging: None
+) -> None:
+    async def view() -> Any:
+        (upload,) = (await files_of(flavour)).values()
+        name = await maybe(app.files.save(upload))
+        with (destination / name).open("r+b") as stored:  # as a library for pictures may
+            stored.truncate(10)
+        with pytest.raises(ValueError, match="was changed since"):
+            await maybe(app.files.save(upload, name="archive.bin"))
+        return name
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, bytes(2_000_000)) == (200, "0.bin")
+    assert tree(destination) == {"0.bin": bytes(10)}
+
+
+def test_two_saves_of_one_upload_at_a_time_do_not_take_its_file_from_each_other(destination: Path) -> None:
+    """One of them has to copy it to another file system, and puts the copy in its place."""
+    content = os.urandom(24 << 20)
+    spool = Spool(LocalStorage(str(destination)))
+    spool.add([content])
+    spool.flush()
+    try:
+        assert spool.claim(LocalStorage(str(destination))) is not None
+        staged = spool._staged
+        assert staged is not None
+        copying = spool.pieces()
+        begin = next(copying)
+        for _ in staged.move_to(str(destination)):
+            pass
+        with ExitStack() as others:
+            for number in range(5):  # one gets the descriptor that is free now
+                others.enter_context((destination / f"{number}").open("w+b"))
+            assert b"".join(piece for pieces in (begin, *copying) for piece in pieces) == content
+        assert spool.claim(LocalStorage(str(destination))) is None
+    finally:
+        spool.close()
 
 
 async def test_an_upload_cannot_be_saved_when_its_request_is_over(

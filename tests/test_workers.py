@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from quart_uploads import workers
 from quart_uploads.steps import in_thread
 
 
@@ -61,3 +63,29 @@ async def test_calls_that_wait_for_a_network_are_made_side_by_side() -> None:
     together = threading.Barrier(3)
     calls = (in_thread(together.wait, 30, alone=True) for _ in range(3))
     assert sorted(await asyncio.gather(*calls)) == [0, 1, 2]
+
+
+async def test_a_call_does_not_wait_for_the_next_look_while_another_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    blocked = asyncio.create_task(in_thread(release.wait, 30))
+    await asyncio.sleep(0.05)
+    monkeypatch.setattr(workers.Workers, "_watch", lambda *args: None)  # the look that would start a thread
+    await asyncio.sleep(0.05)
+    assert await in_thread(abs, -1) == 1
+    release.set()
+    assert await blocked
+
+
+async def test_slow_calls_do_not_pile_up_in_the_executor() -> None:
+    executor = ThreadPoolExecutor(2)
+    asyncio.get_running_loop().set_default_executor(executor)
+    calls = [asyncio.create_task(in_thread(time.sleep, 0.1)) for _ in range(8)]
+    await asyncio.sleep(0.25)
+    assert executor._work_queue.qsize() <= 1
+    await asyncio.gather(*calls)
+
+
+async def test_a_call_that_raises_stop_iteration_ends_with_an_error() -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await asyncio.wait_for(in_thread(next, iter(())), 10)
+    assert await in_thread(abs, -1) == 1

@@ -196,6 +196,9 @@ class ObjectStorage(Storage[ObjectUpload]):
             with self._translating_errors("write to"):
                 obstore.put(self._store, key, content, attributes=attributes, mode=mode, use_multipart=False)
         except FileExistsError:
+            # obstore repeats a request whose answer was lost, and then finds what the first one has stored.
+            if self._is_ours(staged):
+                return
             staged.key = None
             raise
 

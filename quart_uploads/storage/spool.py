@@ -34,7 +34,6 @@ class Spool:
         self._storage = storage
         self._pending: list[bytes] = []
         self._staged: StagedFile | None = None
-        self._claimed = False
         self._closed = False
 
     def add(self, batch: list[bytes]) -> bool:
@@ -67,10 +66,7 @@ class Spool:
             return None
         if not isinstance(target, LocalStorage):
             return target.stage_file(self._staged)
-        if self._claimed:
-            return None
-        self._claimed = True
-        return self._staged
+        return self._staged if self._staged.seal() else None
 
     def pieces(self) -> Iterator[list[bytes]]:
         """Yield the content. Blocks."""

@@ -11,7 +11,9 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import closing, suppress
 from io import FileIO
+from threading import Lock
 
 from ._rename import rename_exclusively
 from .base import StagedUpload
@@ -56,6 +58,9 @@ class StagedFile(StagedUpload):
             self._part = part_path(directory)
             descriptor = os.open(self._part, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
         self._file = FileIO(descriptor, "r+")
+        # Two saves of one upload may be at it at the same time, and one of them may have to put another file in place.
+        self._lock = Lock()
+        self._sealed: tuple[int, int] | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data.
@@ -80,16 +85,42 @@ class StagedFile(StagedUpload):
                 # A disk that is almost full takes a part, and the rest with the error that tells why.
                 self.write(b"".join(some)[written:])
 
+    def seal(self) -> bool:
+        """Note how the content is, before it gets a name by which it can be edited; tells whether it had none yet."""
+        with self._lock:
+            is_first = self._sealed is None
+            self._sealed = self._sealed or self._state()
+            return is_first
+
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks of at most 1 MiB. No position moves."""
-        descriptor, offset = self._file.fileno(), 0
-        while chunk := os.pread(descriptor, CHUNK, offset):
-            offset += len(chunk)
-            yield chunk
+        """Yield the content in chunks of at most 1 MiB. No position moves.
+
+        :raises ValueError: it was changed after :meth:`seal`.
+        """
+        with self._lock:
+            descriptor = os.dup(self._file.fileno())
+        with closing(FileIO(descriptor, "r")):
+            offset = 0
+            while chunk := os.pread(descriptor, CHUNK, offset):
+                offset += len(chunk)
+                self._check_seal()
+                yield chunk
+            self._check_seal()
+
+    def _check_seal(self) -> None:
+        with self._lock:
+            is_changed = self._sealed is not None and self._sealed != self._state()
+        if is_changed:
+            raise ValueError("The upload was saved, and the stored file was changed since: save all copies before that")
+
+    def _state(self) -> tuple[int, int]:
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
 
     def reader(self) -> FileIO:
         """Return a file object for reading the content. All of them share one position."""
-        reader = FileIO(os.dup(self._file.fileno()), "r")
+        with self._lock:
+            reader = FileIO(os.dup(self._file.fileno()), "r")
         reader.seek(0)
         return reader
 
@@ -104,8 +135,10 @@ class StagedFile(StagedUpload):
                 copy.write(chunk)
                 if copy.size % PIECE == 0:
                     yield
-            self._file, copy._file = copy._file, self._file
-            self._part, copy._part = copy._part, self._part
+            with self._lock:
+                self._file, copy._file = copy._file, self._file
+                self._part, copy._part = copy._part, self._part
+                self._sealed = self._sealed and self._state()
 
     def is_at(self, path: str) -> bool:
         """Tell whether this very file, not just one like it, has the path."""
@@ -125,8 +158,10 @@ class StagedFile(StagedUpload):
             return
         if self._file.writable():
             # Network file systems may write, and find a quota exceeded, only when the file is closed.
-            writer, self._file = self._file, FileIO(self._part)
-            writer.close()
+            with self._lock:
+                writer, self._file = self._file, FileIO(self._part)
+                writer.close()
+                self._sealed = self._sealed and self._state()
         try:
             os.link(self._part, path)
         except OSError as error:
@@ -156,7 +191,8 @@ class StagedFile(StagedUpload):
         finally:
             if self._part is not None:
                 part, self._part = self._part, None
-                os.unlink(part)
+                with suppress(FileNotFoundError):  # somebody tidied up
+                    os.unlink(part)
 
 
 def _open_anonymous(directory: str) -> int | None:
