@@ -28,6 +28,7 @@ import report
 import scenarios
 from engine import engine
 from load import MIB
+from obstore.exceptions import BaseError
 from scenarios import Record
 from systems import Server, System, allow_many_files, find_systems, running
 
@@ -45,6 +46,8 @@ class Plan:
     uploads: dict[int, tuple[int, ...]]
     #: How many clients upload how many files of one name each.
     one_name: tuple[int, int]
+    #: Sizes that go to an object store, and how many clients upload each.
+    objects: dict[int, int]
     #: Sizes that are served.
     downloads: tuple[int, ...]
     sleeping: int
@@ -59,10 +62,11 @@ PLANS = {
             4 * KIB: (1, 8, 64, 256),
             256 * KIB: (1, 8, 64),
             10 * MIB: (1, 8, 64),
-            100 * MIB: (1, 8, 10, 64),
+            100 * MIB: (1, 8, 64),
             GIB: (1, 8),
         },
         one_name=(8, 125),
+        objects={4 * KIB: 8, 10 * MIB: 8, 100 * MIB: 1},
         downloads=(20_000, 100 * MIB),
         sleeping=GIB,
         half_sent=500,
@@ -72,6 +76,7 @@ PLANS = {
         seconds=0.4,
         uploads={4 * KIB: (8,), 10 * MIB: (8,), 100 * MIB: (1,)},
         one_name=(8, 15),
+        objects={10 * MIB: 8},
         downloads=(),
         sleeping=0,
         half_sent=0,
@@ -81,6 +86,7 @@ PLANS = {
         seconds=0.1,
         uploads={4 * KIB: (1, 2), 256 * KIB: (1, 2)},
         one_name=(2, 3),
+        objects={256 * KIB: 2},
         downloads=(20_000,),
         sleeping=256 * KIB,
         half_sent=2,
@@ -97,6 +103,10 @@ class Cell:
     measure: Callable[[Server], Record | None]
     #: Bytes that all clients send at the same time.
     at_once: int = 0
+    #: Whether it is for the systems that save into an object store, or for the others.
+    engine: bool = False
+    #: Whether one round is enough.
+    once: bool = False
 
 
 def cells(plan: Plan) -> Iterator[Cell]:
@@ -109,6 +119,14 @@ def cells(plan: Plan) -> Iterator[Cell]:
                 partial(scenarios.upload, size=size, clients=clients, seconds=plan.seconds),
                 size * clients,
             )
+    for size, clients in plan.objects.items():
+        yield Cell(
+            "upload",
+            f"{report.size(size)} from {clients} client{'s' * (clients > 1)} to S3",
+            partial(scenarios.upload, size=size, clients=clients, seconds=plan.seconds),
+            size * clients,
+            engine=True,
+        )
     clients, count = plan.one_name
     yield Cell(
         "one name",
@@ -124,7 +142,10 @@ def cells(plan: Plan) -> Iterator[Cell]:
             )
     if plan.half_sent:
         yield Cell(
-            "half sent", f"{plan.half_sent} half-sent uploads", partial(scenarios.half_sent, clients=plan.half_sent)
+            "half sent",
+            f"{plan.half_sent} half-sent uploads",
+            partial(scenarios.half_sent, clients=plan.half_sent),
+            once=True,
         )
     if plan.sleeping:
         yield Cell(
@@ -132,31 +153,31 @@ def cells(plan: Plan) -> Iterator[Cell]:
             f"{report.size(plan.sleeping)} to a sleeping view",
             partial(scenarios.sleeping_view, size=plan.sleeping),
             plan.sleeping,
+            once=True,
         )
 
 
 def measure(systems: list[System], plan: Plan, directory: Path) -> Iterator[Record]:
     """Run all rounds, and yield a record for every cell and system."""
     for number in range(1, plan.rounds + 1):
-        with ExitStack() as stack:
-            store = stack.enter_context(engine()) if any(system.engine for system in systems) else None
-            servers = [
-                stack.enter_context(running(system, directory / f"{number}-{system.key}", store)) for system in systems
-            ]
-            for cell in cells(plan):
-                for server in servers:
-                    record = _measured(cell, server)
-                    if record is None:
+        for with_engine in (False, True):
+            chosen = [system for system in systems if system.engine == with_engine]
+            with ExitStack() as stack:
+                store = stack.enter_context(engine()) if chosen and with_engine else None
+                servers = [
+                    stack.enter_context(running(system, directory / f"{number}-{system.key}", store))
+                    for system in chosen
+                ]
+                for cell in cells(plan):
+                    if cell.engine != with_engine or (cell.once and number > 1):
                         continue
-                    record = {
-                        "scenario": cell.scenario,
-                        "label": cell.label,
-                        "system": server.system.key,
-                        "round": number,
-                        **record,
-                    }
-                    print(f"{number}/{plan.rounds}  {report.line(record)}", flush=True)
-                    yield record
+                    for server in servers:
+                        record = _measured(cell, server)
+                        if record is not None:
+                            about = {"scenario": cell.scenario, "label": cell.label, "system": server.system.key}
+                            record = {**about, "round": number, **record}
+                            print(f"{number}/{plan.rounds}  {report.line(record)}", flush=True)
+                            yield record
 
 
 def _measured(cell: Cell, server: Server) -> Record | None:
@@ -167,7 +188,8 @@ def _measured(cell: Cell, server: Server) -> Record | None:
         return {"skipped": f"needs {needed / GIB:.0f} GiB of memory, and {free / GIB:.0f} GiB are free"}
     try:
         return cell.measure(server)
-    except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
+    except (OSError, RuntimeError, ValueError, BaseError, subprocess.TimeoutExpired) as error:
+        server.forget_files()
         return {"broken": f"{type(error).__name__}: {error}"}
 
 

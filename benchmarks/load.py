@@ -62,20 +62,24 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)
     #: Milliseconds that each save took, as the server tells (Server-Timing), in the same order.
     saves: list[float] = field(default_factory=list)
-    #: For each upload that was answered with 200, the name that it was stored under, and its mark.
-    stored: list[tuple[str, str]] = field(default_factory=list)
+    #: For each upload that was answered with 200, the name that it was stored under, its mark, and its size.
+    stored: list[tuple[str, str, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
 def payload(size: int) -> bytes:
-    """What follows the mark in every file of a size: the same random bytes in every process."""
+    """As many random bytes, the same ones in every process."""
     piece = 16 * MIB
     return b"".join(Random(start).randbytes(min(piece, size - start)) for start in range(0, size, piece))
 
 
-def payload_digest(size: int) -> str:
-    """The hash of that."""
-    return hashlib.sha256(payload(size)).hexdigest()
+def content_of(mark: str, whole: memoryview) -> tuple[memoryview, memoryview]:
+    """What follows a mark in its file: the random bytes, from a place on that depends on the mark, and those before.
+
+    So no two files have the same bytes at the same place, and a mix of two is found out.
+    """
+    start = int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8]) % max(len(whole), 1)
+    return whole[start:], whole[:start]
 
 
 @dataclass
@@ -164,8 +168,8 @@ class Uploads:
         """Make the content of a size, which takes a while."""
         self._contents.setdefault(size, memoryview(payload(max(size - MARK, 0))))
 
-    def request(self, size: int) -> tuple[str, bytes, memoryview, memoryview]:
-        """The mark of a new upload, and its request in three pieces."""
+    def request(self, size: int) -> tuple[str, bytes, list[memoryview]]:
+        """The mark of a new upload, and its request: the head, and the rest in pieces."""
         job, self._count = self._job, self._count + 1
         number = f"{job.process}-{self._count}"
         mark, name = number.ljust(MARK, "."), job.name or f"{number}.bin"
@@ -182,7 +186,7 @@ class Uploads:
             f"POST {job.path} HTTP/1.1\r\nHost: benchmark\r\nX-Name: {name}\r\nContent-Type: {kind}\r\n"
             f"Content-Length: {len(start) + len(content) + len(end)}\r\n\r\n{start}"
         )
-        return mark, head.encode(), content, memoryview(end.encode())
+        return mark, head.encode(), [*content_of(mark, content), memoryview(end.encode())]
 
 
 async def upload(job: Job) -> Outcome:
@@ -193,13 +197,13 @@ async def upload(job: Job) -> Outcome:
     uploads.prepare(job.size)
 
     async def one(connection: Connection, size: int = job.size) -> None:
-        mark, head, content, end = uploads.request(size)
+        mark, head, rest = uploads.request(size)
         began = time.perf_counter()
-        answer = await connection.request(head, content, end)
+        answer = await connection.request(head, *rest)
         took = time.perf_counter() - began
         if answer.status != 200:
             raise ConnectionError(f"status {answer.status}: {answer.body[:200]!r}")
-        outcome.stored.append((answer.body.decode(), mark))
+        outcome.stored.append((answer.body.decode(), mark, size))
         outcome.latencies.append(took)
         timing = answer.headers.get("server-timing", "").partition("dur=")[2]
         if timing:
@@ -231,7 +235,7 @@ async def download(job: Job) -> Outcome:
     for connection in connections:
         digest = hashlib.sha256()
         await one(connection, digest)
-        outcome.stored.append((digest.hexdigest(), ""))
+        outcome.stored.append((digest.hexdigest(), "", job.size))
     outcome.latencies.clear()
     await run(outcome, job, connections, one)
     return outcome

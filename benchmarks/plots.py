@@ -45,7 +45,12 @@ def draw(results: Results, directory: Path) -> None:
 
 
 def _uploads(results: Results) -> list[dict[str, Any]]:
-    return [each for each in results["records"] if each["scenario"] == "upload" and each.get("requests")]
+    """The records of uploads to a disk."""
+    return [
+        each
+        for each in results["records"]
+        if each["scenario"] == "upload" and each.get("requests") and not results["systems"][each["system"]]["engine"]
+    ]
 
 
 def _largest_of(results: Results, size: int) -> list[dict[str, Any]]:

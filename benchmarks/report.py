@@ -16,10 +16,9 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
-#: What ratios are taken to: what people use without this library.
-STOCK, STOCK_WSGI = "quart_save@uvicorn", "flask_reuploaded@gunicorn"
-#: What of this library others are compared with.
-OURS, OURS_WSGI = "ours_quart@uvicorn", "ours_flask@gunicorn"
+#: What ratios are taken to, which is what people use without this library, and what of it others are compared with.
+STOCK = {"asgi": "quart_save@uvicorn", "wsgi": "flask_reuploaded@gunicorn", "objects": "aioboto3_app@uvicorn"}
+OURS = {"asgi": "ours_quart@uvicorn", "wsgi": "ours_flask@gunicorn", "objects": "ours_objects@uvicorn"}
 #: Where the clients were busy for this part of the time, they may be what is measured.
 BUSY = 0.9
 #: What counts as faster.
@@ -158,9 +157,15 @@ def ratio_in_rounds(records: list[Record], others: list[Record], value: Callable
     return median(found) if found else None
 
 
+def _kind(key: str, others: dict[str, list[Record]]) -> str:
+    """What a system in a cell is to be compared with."""
+    if OURS["objects"] in others or STOCK["objects"] in others:
+        return "objects"
+    return "wsgi" if key.endswith("@gunicorn") else "asgi"
+
+
 def _ratio(records: list[Record], others: dict[str, list[Record]]) -> str:
-    stock = STOCK_WSGI if records[0]["system"].endswith("@gunicorn") else STOCK
-    ratio = ratio_in_rounds(records, others.get(stock, []), rate)
+    ratio = ratio_in_rounds(records, others.get(STOCK[_kind(records[0]["system"], others)], []), rate)
     busy = "*" if median(record["client_busy"] for record in records) > BUSY else ""
     return "" if ratio is None else f"{number(ratio)}{busy}"
 
@@ -247,8 +252,8 @@ def page(results: Results) -> str:
         f"{machine['memory'] / (1 << 30):.0f} GiB, {machine['system']}, Python {machine['python']}. Files were stored "
         f"on {machine['file_system']}. `benchmarks/README.md` tells how to read and repeat it.",
         "Each figure is the median of the rounds, with the range in brackets. _Times stock_ compares within a round: "
-        "with Quart's own `FileStorage.save`, and on gunicorn with Flask-Reuploaded. With a star, the clients were "
-        f"busy for more than {BUSY:.0%} of the time and may have been the limit.",
+        "with Quart's own `FileStorage.save`, on gunicorn with Flask-Reuploaded, for S3 with aioboto3. With a star, "
+        f"the clients were busy for more than {BUSY:.0%} of the time and may have been the limit.",
         *(f"![{plots.PLOTS[name]}](performance/{name}.svg)" for name in plots.PLOTS),
         "## Where others are ahead",
         "\n".join(f"* {each}" for each in _ahead(results)) or "Nowhere in this run.",
@@ -267,10 +272,11 @@ def _ahead(results: Results) -> Iterator[str]:
     for label, rounds in by_cell(results).items():
         ahead = []
         for key, records in rounds.items():
-            ours = OURS_WSGI if key.endswith("@gunicorn") else OURS
-            if results["systems"][key]["is_limit"] or key.startswith("ours_") or "seconds" not in records[0]:
+            ours = OURS[_kind(key, rounds)]
+            good = [record for record in records if "seconds" in record]
+            if results["systems"][key]["is_limit"] or key.startswith("ours_"):
                 continue
-            ratio = ratio_in_rounds(records, rounds.get(ours, []), rate)
+            ratio = ratio_in_rounds(good, rounds.get(ours, []), rate)
             if ratio is not None and ratio > AHEAD:
                 ahead.append(f"{title(results, key)} {number(ratio)} times {title(results, ours)}")
         if ahead:

@@ -164,7 +164,7 @@ class Server:
 
     def _processes(self) -> Iterator[Path]:
         for path in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
+            with suppress(OSError):  # it has ended
                 if os.getpgid(int(path.name)) == self._group:
                     yield path
 

@@ -14,11 +14,11 @@ from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: Seconds after which a call is taken to wait for a disk, so that those behind it get another thread.
-PATIENCE = 0.005
-#: Seconds by which a timer of an event loop that has little to do may be late. Where it has much to do, calls are slow
-#: because they wait for the lock, and another thread would make that worse.
-IDLE = 0.002
+#: Seconds that calls wait for others before another thread joins, if the event loop has little to do: its timers are
+#: not late by more than so much. Where it has much to do, calls wait for the lock, and more threads make that worse.
+PATIENCE, IDLE = 0.005, 0.002
+#: Seconds after which a call must wait for a disk: nobody waits so long for the lock.
+STUCK = 0.02
 #: Calls, and seconds, after which a thread makes room for others who use the executor.
 SHIFT, TURN = 256, 0.05
 
@@ -45,7 +45,7 @@ class Workers:
         return future
 
     def _has_prompt_thread(self) -> bool:
-        recently = monotonic() - PATIENCE
+        recently = monotonic() - STUCK
         return any(since > recently for since in tuple(self._since.values()))
 
     def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -55,19 +55,23 @@ def test_lost_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
     import scenarios
 
     size = 5000
-    content = load.payload(size - load.MARK)
-    marks = {name: name.ljust(load.MARK, ".") for name in ("whole", "damaged", "shorter", "missing", "other")}
-    for name in ("whole", "damaged", "shorter"):
-        (tmp_path / name).write_bytes(marks[name].encode() + content)
-    (tmp_path / "damaged").write_bytes(marks["damaged"].encode() + content[:-1] + b"?")
-    (tmp_path / "shorter").write_bytes(marks["shorter"].encode() + content[:-1])
-    (tmp_path / "other").write_bytes(marks["whole"].encode() + content)
+    whole = memoryview(load.payload(size - load.MARK))
+    marks = {name: name.ljust(load.MARK, ".") for name in ("whole", "damaged", "shorter", "mixed", "missing", "other")}
+
+    def file(name: str) -> bytes:
+        return marks[name].encode() + b"".join(load.content_of(marks[name], whole))
+
+    (tmp_path / "whole").write_bytes(file("whole"))
+    (tmp_path / "damaged").write_bytes(file("damaged")[:-1] + b"?")
+    (tmp_path / "shorter").write_bytes(file("shorter")[:-1])
+    (tmp_path / "mixed").write_bytes(file("mixed")[:3000] + file("whole")[3000:])
+    (tmp_path / "other").write_bytes(file("whole"))
 
     def read(name: str) -> Iterator[bytes]:
         yield (tmp_path / name).read_bytes()
 
-    found = scenarios.verify(read, size, list(marks.items()))
-    assert found == {"stored": 5, "lost": 2, "damaged": 2}
+    found = scenarios.verify(read, [(name, mark, size) for name, mark in marks.items()])
+    assert found == {"stored": 6, "lost": 2, "damaged": 3}
 
 
 @pytest.mark.usefixtures("benchmarks")
