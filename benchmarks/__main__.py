@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -164,10 +165,9 @@ def measure(systems: list[System], plan: Plan, directory: Path) -> Iterator[Reco
             chosen = [system for system in systems if system.engine == with_engine]
             with ExitStack() as stack:
                 store = stack.enter_context(engine()) if chosen and with_engine else None
-                servers = [
-                    stack.enter_context(running(system, directory / f"{number}-{system.key}", store))
-                    for system in chosen
-                ]
+                starting = [running(system, directory / f"{number}-{system.key}", store) for system in chosen]
+                with ThreadPoolExecutor(4) as pool:
+                    servers = list(pool.map(stack.enter_context, starting))
                 for cell in cells(plan):
                     if cell.engine != with_engine or (cell.once and number > 1):
                         continue
