@@ -9,7 +9,7 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 MIB = 1 << 20
 OURS = "#0b6e4f"
@@ -25,6 +25,17 @@ PLOTS = {
     "sizes": "how the time of an upload grows with its size",
 }
 
+# For each plot of lines: what depends on what, which is fixed and at what; and the names of its axes.
+_LINES = {
+    "save": (("size", "save", "clients", 1), "bytes", "seconds of save()"),
+    "clients": (
+        ("clients", "latency", "size", 256 << 10),
+        "clients at the same time",
+        "seconds of an upload of 256 KiB",
+    ),
+    "sizes": (("size", "latency", "clients", 1), "bytes", "seconds of an upload"),
+}
+
 Results = dict[str, Any]
 Points = dict[str, dict[float, float]]
 
@@ -34,14 +45,24 @@ def draw(results: Results, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     # The same figures give the same file.
     with mpl.rc_context({"svg.hashsalt": "quart_uploads", "svg.fonttype": "none", "font.size": 9}):
-        _bars(results, directory, "throughput", _largest_of(results, 100 * MIB), "MiB/s", scale=1 / MIB)
-        _bars(results, directory, "small", _largest_of(results, 4096), "uploads/s", scale=1 / 4096)
-        save = _points(results, "size", lambda record: (record.get("save") or {}).get("p50"), clients=1)
-        _lines(results, directory, "save", save, "bytes", "seconds of save()")
-        clients = _points(results, "clients", lambda record: record["latency"]["p50"], size=256 << 10)
-        _lines(results, directory, "clients", clients, "clients at the same time", "seconds of an upload of 256 KiB")
-        sizes = _points(results, "size", lambda record: record["latency"]["p50"], clients=1)
-        _lines(results, directory, "sizes", sizes, "bytes", "seconds of an upload")
+        for name in available(results):
+            _save(_drawing(results, name), directory / name)
+
+
+def available(results: Results) -> list[str]:
+    """The names of the plots for which there are figures."""
+    large = any(record["size"] > 4096 for record in _uploads(results))
+    lines = [name for name in ("save", "clients", "sizes") if _several(_points(results, *_LINES[name][0]))]
+    return [*(["throughput"] if large else []), "small", *lines]
+
+
+def _drawing(results: Results, name: str) -> Figure:
+    if name == "throughput":
+        return _bars(results, _largest_of(results, 100 * MIB), "MiB/s", scale=1 / MIB)
+    if name == "small":
+        return _bars(results, _largest_of(results, 4096), "uploads/s", scale=1 / 4096)
+    what, x, y = _LINES[name]
+    return _lines(results, _several(_points(results, *what)), x, y)
 
 
 def _uploads(results: Results) -> list[dict[str, Any]]:
@@ -63,22 +84,24 @@ def _largest_of(results: Results, size: int) -> list[dict[str, Any]]:
     return [each for each in found if each["clients"] == clients]
 
 
-def _points(results: Results, key: str, value: Any, **fixed: int) -> Points:
-    """For each system, the median of a value by what it depends on."""
+def _points(results: Results, x: str, y: str, fixed: str, wanted: int) -> Points:
+    """For each system, the median of a duration by what it depends on."""
     values: dict[str, dict[float, list[float]]] = {}
     for record in _uploads(results):
-        found = value(record)
-        if found and all(record[name] == wanted for name, wanted in fixed.items()):
-            values.setdefault(record["system"], {}).setdefault(record[key], []).append(found)
-    return {system: {at: median(found) for at, found in sorted(row.items())} for system, row in values.items()}
+        if record[fixed] == wanted and record[y]:
+            values.setdefault(record["system"], {}).setdefault(record[x], []).append(record[y]["p50"])
+    return {system: {at: median(found) or 1e-6 for at, found in sorted(row.items())} for system, row in values.items()}
 
 
-def _bars(results: Results, directory: Path, name: str, records: list[dict[str, Any]], unit: str, scale: float) -> None:
+def _several(points: Points) -> Points:
+    """Those who have points for a line."""
+    return {key: row for key, row in points.items() if len(row) > 1}
+
+
+def _bars(results: Results, records: list[dict[str, Any]], unit: str, scale: float) -> Figure:
     speeds: dict[str, list[float]] = {}
     for record in records:
         speeds.setdefault(record["system"], []).append(record["bytes"] / record["seconds"] * scale)
-    if not speeds:
-        return
     keys = sorted(speeds, key=lambda key: median(speeds[key]))
     middles = [median(speeds[key]) for key in keys]
     reach = [
@@ -91,13 +114,10 @@ def _bars(results: Results, directory: Path, name: str, records: list[dict[str, 
     sized = f"{size // MIB} MiB" if size >= MIB else f"{size // 1024} KiB"
     load = f"files of {sized} from {clients} client{'s' * (clients > 1)}"
     axes.set_xlabel(f"{unit}, {load}; the lines are the range of the rounds")
-    _save(figure, axes, directory, name)
+    return figure
 
 
-def _lines(results: Results, directory: Path, name: str, points: Points, x: str, y: str) -> None:
-    points = {key: row for key, row in points.items() if len(row) > 1}
-    if not points:
-        return
+def _lines(results: Results, points: Points, x: str, y: str) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for key, row in points.items():
         ours = key.startswith("ours_")
@@ -107,7 +127,7 @@ def _lines(results: Results, directory: Path, name: str, points: Points, x: str,
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, axes, directory, name)
+    return figure
 
 
 def slope(row: dict[float, float]) -> float:
@@ -127,8 +147,9 @@ def _color(key: str) -> str:
     return OURS if key.startswith("ours_") else FLOOR if key.startswith(("floor_", "nginx")) else OTHERS
 
 
-def _save(figure: Any, axes: Axes, directory: Path, name: str) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(directory / f"{name}.svg", metadata={"Date": None})
-    figure.savefig(directory / f"{name}.png", dpi=150)
+def _save(figure: Figure, path: Path) -> None:
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    figure.savefig(path.with_suffix(".png"), dpi=150)
     plt.close(figure)

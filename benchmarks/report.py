@@ -254,7 +254,7 @@ def page(results: Results) -> str:
         "Each figure is the median of the rounds, with the range in brackets. _Times stock_ compares within a round: "
         "with Quart's own `FileStorage.save`, on gunicorn with Flask-Reuploaded, for S3 with aioboto3. With a star, "
         f"the clients were busy for more than {BUSY:.0%} of the time and may have been the limit.",
-        *(f"![{plots.PLOTS[name]}](performance/{name}.svg)" for name in plots.PLOTS),
+        *(f"![{plots.PLOTS[name]}](performance/{name}.svg)" for name in plots.available(results)),
         "## Where others are ahead",
         "\n".join(f"* {each}" for each in _ahead(results)) or "Nowhere in this run.",
         "## What the files were like afterwards",

@@ -29,7 +29,8 @@ class LocalStorage(Storage[StagedFile]):
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
         self.root: str = absolute(root)
-        self._fsync = self.is_slow = fsync
+        self._fsync = fsync
+        self.is_slow: bool = fsync
 
     def path(self, name: str) -> str:
         """Return the absolute path that a stored name has."""
