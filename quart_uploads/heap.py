@@ -41,16 +41,17 @@ class FreeMemory:
         """Give it back to the kernel when the process has become quiet."""
         if self._trim is None or monotonic() < self._due:
             return
+        self._look_later(asyncio.get_running_loop(), self._trim)
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop, trim: Callable[[int], int]) -> None:
         self._due = monotonic() + 2 * QUIET
-        loop = asyncio.get_running_loop()
-        loop.call_later(QUIET, self._look, loop, self._trim, self._arrived)
+        loop.call_later(QUIET, self._look, loop, trim, self._arrived)
 
     def _look(self, loop: asyncio.AbstractEventLoop, trim: Callable[[int], int], arrived: int) -> None:
         if self._arrived - arrived <= BUSY:
             loop.run_in_executor(None, trim, 0)
-            return
-        self._due = monotonic() + 2 * QUIET
-        loop.call_later(QUIET, self._look, loop, trim, self._arrived)
+        else:
+            self._look_later(loop, trim)
 
 
 def _malloc_trim() -> Callable[[int], int] | None:

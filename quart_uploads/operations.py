@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from threading import Lock
 from typing import IO, Any
@@ -149,9 +149,13 @@ class _Upload:
         self._staged = spool.claim(self._store)
         if self._staged is not None:
             return
+        yield from self._fill(spool.pieces())
+
+    def _fill(self, batches: Iterable[list[bytes]]) -> Steps[None]:
+        """Stage what comes from something that blocks, and let others go on in between."""
         self._staged = staged = self._store.stage()
         pause_at = PIECE
-        for pieces in spool.pieces():
+        for pieces in batches:
             staged.write_all(pieces)
             yield from self._look_at(staged)
             if staged.size >= pause_at:
@@ -166,7 +170,6 @@ class _Upload:
             self._is_reserved = True
 
     def _copy(self, stream: IO[bytes]) -> Steps[None]:
-        self._staged = staged = self._store.stage()
         # Two saves of one upload at a time would take turns in moving one stream.
         lock = _lock_of(stream)
         # A wait without end could take the last worker thread from the save that holds the lock.
@@ -175,13 +178,7 @@ class _Upload:
         try:
             if not hasattr(stream, "seekable") or stream.seekable():
                 stream.seek(0)
-            pause_at = PIECE
-            while chunk := stream.read(CHUNK):
-                staged.write(chunk)
-                yield from self._look_at(staged)
-                if staged.size >= pause_at:
-                    pause_at += PIECE
-                    yield
+            yield from self._fill(_chunks(stream))
         finally:
             lock.release()
 
@@ -268,6 +265,11 @@ class _Upload:
             if error.filename is None:
                 error.filename = self.storage.filename
             error.add_note(f"The upload {self.storage.filename!r} was not saved in the upload set {self.uset.name!r}.")
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[list[bytes]]:
+    while chunk := stream.read(CHUNK):
+        yield [chunk]
 
 
 _locks: WeakKeyDictionary[IO[bytes], Lock] = WeakKeyDictionary()

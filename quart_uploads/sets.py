@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import builtins
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
@@ -24,8 +24,6 @@ from .steps import completed, drive_async, in_thread, start_in_thread
 from .storage import FileInfo, Storage, StoredFile
 from .storage.stored import CHUNK
 from .testing import BaseTestingFileStorage
-
-T = TypeVar("T")
 
 
 class UploadSet(BaseUploadSet):
@@ -101,7 +99,8 @@ class UploadSet(BaseUploadSet):
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """
-        return await _in_thread(self._storage, free_basename, self._storage, target_folder, basename)
+        storage = self._storage
+        return await in_thread(free_basename, storage, target_folder, basename, alone=storage.is_slow)
 
     async def url_async(self, filename: str) -> str:
         """Return what :meth:`url` returns, for signed URLs with credentials that come from a service of the host.
@@ -109,14 +108,15 @@ class UploadSet(BaseUploadSet):
         They have to be fetched now and then, which would block the event loop. Where the key is in the config or in
         the environment, :meth:`url` never waits.
         """
-        return await _in_thread(self._storage, self.url, filename)
+        return await in_thread(self.url, filename, alone=self._storage.is_slow)
 
     async def exists(self, filename: str) -> bool:
         """Tell whether the set has a file of this name.
 
         :raises InvalidName: the name points outside the set.
         """
-        return await _in_thread(self._storage, self._storage.exists, check_stored(filename))
+        storage = self._storage
+        return await in_thread(storage.exists, check_stored(filename), alone=storage.is_slow)
 
     async def stat(self, filename: str) -> FileInfo:
         """Return the size, time, content type and ETag of a file.
@@ -124,7 +124,8 @@ class UploadSet(BaseUploadSet):
         :raises FileNotFoundError: the set has no such file.
         :raises InvalidName: the name points outside the set.
         """
-        return await _in_thread(self._storage, self._storage.stat, check_stored(filename))
+        storage = self._storage
+        return await in_thread(storage.stat, check_stored(filename), alone=storage.is_slow)
 
     def open(self, filename: str) -> AsyncStoredFile:
         """Open a file for reading: ``async with photos.open(name) as file``.
@@ -147,7 +148,7 @@ class UploadSet(BaseUploadSet):
 
         :raises InvalidName: the folder points outside the set.
         """
-        return await _in_thread(self._storage, listing, self, folder)
+        return await in_thread(listing, self, folder, alone=self._storage.is_slow)
 
     _own_resolve_conflict = resolve_conflict
 
@@ -224,7 +225,3 @@ class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
         :param buffer_size: not used.
         """
         self.saved: str | None = os.fspath(destination)
-
-
-async def _in_thread(storage: Storage[Any], function: Callable[..., T], *args: Any) -> T:
-    return await in_thread(function, *args, alone=storage.is_slow)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -57,8 +56,6 @@ _RETRY_CONFIG = {"max_retries": 3, "retry_timeout": 10, "backoff": {"init_backof
 
 # Client options that are given, such as ours, are used in the place of AWS_ALLOW_HTTP and the like.
 _ENDPOINTS = ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT")
-
-_REFUSED = re.compile(r"status code: 40[13]\b")
 
 _memories: dict[str, MemoryStore] = {}
 
@@ -317,11 +314,8 @@ class ObjectStorage(Storage[ObjectUpload]):
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # those of obstore have no number
             code, advice = _explained(error)
-            raise self._error(code, doing, advice, error) from error
-
-    def _error(self, code: int, doing: str, advice: str, error: Exception) -> OSError:
-        what = f"The upload set {self._set_name!r} could not {doing} {self.location('')}"
-        return OSError(code, f"{what}: {advice} ({_summary(error)})")
+            what = f"The upload set {self._set_name!r} could not {doing} {self.location('')}"
+            raise OSError(code, f"{what}: {advice} ({_summary(error)})") from error
 
 
 _first_process: int | None = None
