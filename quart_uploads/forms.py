@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
 from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 from werkzeug.datastructures import Headers
-from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
 #: The event that ends a part.
@@ -68,10 +67,11 @@ class FormDecoder:
         if not boundary:
             raise BadRequest("The multipart form has no boundary in its Content-Type.")
         encoded = boundary.encode("utf-8", "surrogateescape")
-        with _translated():
-            self._parser = PushMultipartParser(
-                encoded, max_segment_count=float("inf") if limits.parts is None else limits.parts
-            )
+        parts = float("inf") if limits.parts is None else limits.parts
+        try:
+            self._parser = PushMultipartParser(encoded, max_segment_count=parts)
+        except MultipartError as error:
+            raise _answer_to(error) from error
         # The end of a part without a body, by the grammar of RFC 2046, section 5.1.1: the line break that ends the
         # headers is that of the boundary. The parser wants another one. Werkzeug's and Quart's test clients send it so.
         self._dashes = b"--" + encoded
@@ -141,7 +141,7 @@ class FormDecoder:
         return self._delimiter in data or _overlap(data, self._delimiter) > 0
 
     def _parse(self, data: bytes) -> Iterator[Event]:
-        with _translated():
+        try:
             for event in self._parser.parse(data):
                 if isinstance(event, MultipartSegment):
                     self._behind_head = True
@@ -152,6 +152,8 @@ class FormDecoder:
                     self._behind_head = False
                     self._is_plain = self._is_plain and event is not PART_END
                     yield event
+        except MultipartError as error:
+            raise _answer_to(error) from error
 
     def _head(self, segment: MultipartSegment) -> PartHead:
         headers = Headers(segment.headerlist)
@@ -168,12 +170,7 @@ def _overlap(data: bytes, pattern: bytes) -> int:
     return 0
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """The errors of the parser as answers to the client."""
-    try:
-        yield
-    except ParserLimitReached as error:
-        raise RequestEntityTooLarge(f"The multipart form is too large: {error}.") from error
-    except MultipartError as error:
-        raise BadRequest(f"The multipart form is broken or ends too early: {error}.") from error
+def _answer_to(error: MultipartError) -> HTTPException:
+    if isinstance(error, ParserLimitReached):
+        return RequestEntityTooLarge(f"The multipart form is too large: {error}.")
+    return BadRequest(f"The multipart form is broken or ends too early: {error}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from inspect import isawaitable
 from os import PathLike
 from typing import Any
@@ -106,4 +107,4 @@ class FormReader(BaseFormReader[Part]):
 def reading_of(request: Request, receive: Callable[[bool], Awaitable[bytes | None]]) -> Reading:
     """Start reading the form of a request."""
     limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-    return Reading(request.content_type or "", limits, receive, in_thread)
+    return Reading(request.content_type or "", limits, receive, partial(in_thread, at_once=True))

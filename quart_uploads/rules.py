@@ -178,7 +178,7 @@ class BaseUploadSet(ABC):
         self._check_allowed(storage, basename)
         if folder is None and name is not None and "/" in name:
             folder, _, name = name.rpartition("/")
-        target = StoredName(clean_folder(folder or ""), _renamed(basename, name))
+        target = StoredName(clean_folder(folder) if folder else "", _renamed(basename, name))
         self._check_renamed(storage, basename, target.basename)
         return target
 

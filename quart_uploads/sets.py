@@ -18,7 +18,7 @@ from werkzeug.datastructures import FileStorage
 from .config import ENDPOINT
 from .names import check_stored
 from .operations import deleting, free_basename, listing, saving, saving_all
-from .reader import FormReader, Part, ProgressHook
+from .reader import FormReader, Part, ProgressHook, ReceivedFile
 from .rules import BaseUploadSet
 from .steps import completed, drive_async, in_thread, start_in_thread
 from .storage import FileInfo, Storage, StoredFile
@@ -62,7 +62,9 @@ class UploadSet(BaseUploadSet):
             takes the folder out of the set.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
-        return await drive_async(saving(self, storage, folder, name, overwrite), alone=self._storage.is_slow)
+        saved = saving(self, storage, folder, name, overwrite)
+        # What was received already needs little more than its name.
+        return await drive_async(saved, alone=self._storage.is_slow, at_once=not isinstance(storage, ReceivedFile))
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.

@@ -45,16 +45,17 @@ def drive(steps: Steps[T]) -> T:
             steps.throw(TypeError(f"A hook of a blocking upload set must not be a coroutine, as {awaited!r} is"))
 
 
-async def drive_async(steps: Steps[T], *, alone: bool = False) -> T:
+async def drive_async(steps: Steps[T], *, alone: bool = False, at_once: bool = False) -> T:
     """Run an operation in worker threads, and what its hooks returned on the event loop.
 
     If the task is cancelled, the operation is ended at its next yield and has cleaned up when this returns.
 
     :param alone: see :func:`start_in_thread`.
+    :param at_once: see :func:`start_in_thread`.
     """
 
     async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
-        return await in_thread(_advance, resume, value, alone=alone)
+        return await in_thread(_advance, resume, value, alone=alone, at_once=at_once)
 
     try:
         return await _drive(steps, advance)
@@ -96,19 +97,24 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
         return True, stop.value
 
 
-async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> T:
+async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False, at_once: bool = False) -> T:
     """Call a blocking function in a worker thread and wait for it; see :func:`completed`."""
-    return await completed(start_in_thread(function, *args, alone=alone))
+    return await completed(start_in_thread(function, *args, alone=alone, at_once=at_once))
 
 
-def start_in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> asyncio.Future[T]:
+def start_in_thread(
+    function: Callable[..., T], /, *args: Any, alone: bool = False, at_once: bool = False
+) -> asyncio.Future[T]:
     """Call a blocking function in a worker thread, with the caller's context.
 
     :param alone: whether to make the call in a thread of its own, as it is a slow one. Others are made one after the
         other, which costs less.
+    :param at_once: whether it copies much, which the event loop need not make room for.
     """
     bound = partial(copy_context().run, function, *args)
-    return asyncio.get_running_loop().run_in_executor(None, bound) if alone else call_in_thread(bound)
+    if alone:
+        return asyncio.get_running_loop().run_in_executor(None, bound)
+    return call_in_thread(bound, at_once=at_once)
 
 
 async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:

@@ -10,15 +10,19 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
+from time import monotonic, thread_time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: Seconds that calls wait for others before another thread joins, if the event loop has little to do: its timers are
-#: not late by more than so much. Where it has much to do, calls wait for the lock, and more threads make that worse.
-PATIENCE, IDLE = 0.005, 0.002
-#: Seconds after which a call must wait for a disk: nobody waits so long for the lock.
-STUCK = 0.02
+#: Seconds for which a thread is not started while the event loop is at other work, which takes SOME each time it comes
+#: round. They would fight for the lock, and that work may bring more calls: 15 % more uploads of 4 KiB.
+DEFER, SOME = 0.02, 0.00005
+#: Seconds that calls wait until another thread joins, if the last ones took more than BRIEF each while the event loop
+#: had little to do: so they wait for a disk, or copy. Others need the lock most of the time.
+PATIENCE, BRIEF = 0.005, 0.00025
+#: Seconds after which a call must wait for a disk, where the event loop has little to do and where it has much: each
+#: of its system calls may then wait 5 milliseconds for the lock (sys.setswitchinterval).
+STUCK, STUCK_WHILE_BUSY = 0.02, 0.2
 #: Calls, and seconds, after which a thread makes room for others who use the executor.
 SHIFT, TURN = 256, 0.05
 
@@ -32,27 +36,41 @@ class Workers:
         # When each thread began with what it is at.
         self._since: dict[object, float] = {}
         self._is_starting = False
+        self._start_by = 0.0
         self._is_queued = False
         self._is_watching = False
+        # Since the last look: the time, the CPU seconds of the event loop, and the calls that were made.
+        self._looked = (0.0, 0.0)
+        self._made = 0
+        self._is_busy = False
 
-    def submit(self, call: Callable[[], Any]) -> asyncio.Future[Any]:
+    def submit(self, call: Callable[[], Any], at_once: bool) -> asyncio.Future[Any]:
         """Have a call made; the future gets what it returns or raises."""
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         self._calls.append((monotonic(), future, call))
         if not self._has_prompt_thread():
-            self._start_soon(loop)
+            self._start_soon(loop, at_once)
         return future
 
     def _has_prompt_thread(self) -> bool:
-        recently = monotonic() - STUCK
+        recently = monotonic() - (STUCK_WHILE_BUSY if self._is_busy else STUCK)
         return any(since > recently for since in tuple(self._since.values()))
 
-    def _start_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Start a thread when this turn of the event loop is over: it may bring more calls."""
-        if not self._is_starting:
-            self._is_starting = True
-            loop.call_soon(self._start, loop)
+    def _start_soon(self, loop: asyncio.AbstractEventLoop, at_once: bool = False) -> None:
+        latest = monotonic() + (0 if at_once else DEFER)
+        if self._is_starting:
+            self._start_by = min(self._start_by, latest)
+        else:
+            self._is_starting, self._start_by = True, latest
+            loop.call_soon(self._start_when_idle, loop, 0.0)
+
+    def _start_when_idle(self, loop: asyncio.AbstractEventLoop, last: float) -> None:
+        now = monotonic()
+        if now - last < SOME or now >= self._start_by:
+            self._start(loop)
+        else:
+            loop.call_soon(self._start_when_idle, loop, now)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_starting = False
@@ -96,18 +114,22 @@ class Workers:
 
     def _watch_on(self, loop: asyncio.AbstractEventLoop) -> None:
         self._is_watching = True
-        due = loop.time() + PATIENCE
-        loop.call_at(due, self._watch, loop, due)
+        self._looked, self._made = (monotonic(), thread_time()), 0
+        loop.call_later(PATIENCE, self._watch, loop)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop, due: float) -> None:
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look now and then whether the threads come on."""
         self._tell()
-        is_idle = loop.time() - due < IDLE
-        if self._is_overdue() and (is_idle or not self._has_prompt_thread()):
+        elapsed = monotonic() - self._looked[0]
+        self._is_busy = thread_time() - self._looked[1] > elapsed / 2
+        is_slow = self._made * BRIEF < elapsed * len(self._since)
+        if self._is_overdue() and ((is_slow and not self._is_busy) or not self._has_prompt_thread()):
             self._start(loop)
         self._is_watching = False
         if self._calls or self._since or self._outcomes:
             self._watch_on(loop)
+        else:
+            self._is_busy = False
 
     def _is_overdue(self) -> bool:
         try:
@@ -118,6 +140,7 @@ class Workers:
     def _tell(self) -> None:
         while self._outcomes:
             future, result, error = self._outcomes.popleft()
+            self._made += 1
             if future.done():  # cancelled by who waited for it
                 continue
             if error is None:
@@ -140,10 +163,13 @@ class Workers:
 _workers: WeakKeyDictionary[asyncio.AbstractEventLoop, Workers] = WeakKeyDictionary()
 
 
-def call_in_thread(call: Callable[[], Any]) -> asyncio.Future[Any]:
-    """Have a blocking call made in a thread, together with others of the running event loop."""
+def call_in_thread(call: Callable[[], Any], *, at_once: bool = False) -> asyncio.Future[Any]:
+    """Have a blocking call made in a thread, together with others of the running event loop.
+
+    :param at_once: do not wait until the event loop has nothing else to do.
+    """
     loop = asyncio.get_running_loop()
     workers = _workers.get(loop)
     if workers is None:
         workers = _workers[loop] = Workers()
-    return workers.submit(call)
+    return workers.submit(call, at_once)

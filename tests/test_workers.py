@@ -40,6 +40,48 @@ async def test_calls_that_come_together_share_a_thread(monkeypatch: pytest.Monke
     assert len(hops) < 20
 
 
+async def test_calls_wait_until_the_event_loop_is_idle_and_those_that_copy_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(workers, "DEFER", 60)
+    for at_once in (False, True):
+        begun = threading.Event()
+        calls = [asyncio.create_task(in_thread(begun.set, at_once=at_once)) for _ in range(2)]
+        for _ in range(20):
+            await asyncio.sleep(0)
+            time.sleep(0.01)
+        assert begun.is_set() == at_once
+        await asyncio.gather(*calls)
+
+
+async def test_calls_wait_no_longer_than_a_moment_for_a_busy_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = threading.Event()
+    call = asyncio.create_task(in_thread(begun.set))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+        time.sleep(0.01)
+        if begun.is_set():
+            break
+    assert begun.is_set()
+    await call
+
+
+async def test_no_thread_joins_for_many_brief_calls() -> None:
+    at_work: list[int] = []
+    running = 0
+
+    def brief() -> None:
+        nonlocal running
+        running += 1
+        at_work.append(running)
+        sum(range(2000))
+        running -= 1
+
+    await asyncio.gather(*(in_thread(brief) for _ in range(3000)))
+    # A machine that stops for a moment looks like a disk.
+    assert sum(number > 1 for number in at_work) < 1000
+
+
 async def test_more_calls_than_a_thread_makes_in_its_shift_are_all_made() -> None:
     calls = [asyncio.create_task(in_thread(abs, -number)) for number in range(2000)]
     assert await asyncio.gather(*calls) == list(range(2000))
