@@ -30,7 +30,7 @@ import scenarios
 from engine import engine
 from load import MIB
 from obstore.exceptions import BaseError
-from scenarios import Record
+from records import Record, human_size
 from systems import Server, System, allow_many_files, find_systems, running
 
 KIB, GIB = 1 << 10, 1 << 30
@@ -106,8 +106,8 @@ class Cell:
     at_once: int = 0
     #: Whether it is for the systems that save into an object store, or for the others.
     engine: bool = False
-    #: Whether one round is enough.
-    once: bool = False
+    #: Whether it is about the memory of a process that has done nothing before. One round is enough.
+    fresh: bool = False
 
 
 def cells(plan: Plan) -> Iterator[Cell]:
@@ -116,14 +116,14 @@ def cells(plan: Plan) -> Iterator[Cell]:
         for clients in numbers:
             yield Cell(
                 "upload",
-                f"{report.size(size)} from {clients} client{'s' * (clients > 1)}",
+                f"{human_size(size)} from {clients} client{'s' * (clients > 1)}",
                 partial(scenarios.upload, size=size, clients=clients, seconds=plan.seconds),
                 size * clients,
             )
     for size, clients in plan.objects.items():
         yield Cell(
             "upload",
-            f"{report.size(size)} from {clients} client{'s' * (clients > 1)} to S3",
+            f"{human_size(size)} from {clients} client{'s' * (clients > 1)} to S3",
             partial(scenarios.upload, size=size, clients=clients, seconds=plan.seconds),
             size * clients,
             engine=True,
@@ -138,7 +138,7 @@ def cells(plan: Plan) -> Iterator[Cell]:
         for part in (None, slice(1000, 1000 + size // 10)):
             yield Cell(
                 "download",
-                f"{report.size(size)} served{' in part' if part else ''}",
+                f"{human_size(size)} served{' in part' if part else ''}",
                 partial(scenarios.download, size=size, clients=8, seconds=plan.seconds, part=part),
             )
     if plan.half_sent:
@@ -146,15 +146,15 @@ def cells(plan: Plan) -> Iterator[Cell]:
             "half sent",
             f"{plan.half_sent} half-sent uploads",
             partial(scenarios.half_sent, clients=plan.half_sent),
-            once=True,
+            fresh=True,
         )
     if plan.sleeping:
         yield Cell(
             "sleeping",
-            f"{report.size(plan.sleeping)} to a sleeping view",
+            f"{human_size(plan.sleeping)} to a sleeping view",
             partial(scenarios.sleeping_view, size=plan.sleeping),
             plan.sleeping,
-            once=True,
+            fresh=True,
         )
 
 
@@ -169,15 +169,24 @@ def measure(systems: list[System], plan: Plan, directory: Path) -> Iterator[Reco
                 with ThreadPoolExecutor(4) as pool:
                     servers = list(pool.map(stack.enter_context, starting))
                 for cell in cells(plan):
-                    if cell.engine != with_engine or (cell.once and number > 1):
-                        continue
-                    for server in servers:
-                        record = _measured(cell, server)
-                        if record is not None:
-                            about = {"scenario": cell.scenario, "label": cell.label, "system": server.system.key}
-                            record = {**about, "round": number, **record}
-                            print(f"{number}/{plan.rounds}  {report.line(record)}", flush=True)
-                            yield record
+                    if cell.engine == with_engine and not cell.fresh:
+                        for server in servers:
+                            yield from _recorded(cell, server, number, plan.rounds)
+    for cell in cells(plan):
+        if cell.fresh:
+            for system in systems:
+                if not system.engine:
+                    with running(system, directory / f"{cell.scenario.split()[0]}-{system.key}") as server:
+                        yield from _recorded(cell, server, 1, 1)
+
+
+def _recorded(cell: Cell, server: Server, number: int, rounds: int) -> Iterator[Record]:
+    record = _measured(cell, server)
+    if record is not None:
+        about = {"scenario": cell.scenario, "label": cell.label, "system": server.system.key, "round": number}
+        record = {**about, **record}
+        print(f"{number}/{rounds}  {report.line(record)}", flush=True)
+        yield record
 
 
 def _measured(cell: Cell, server: Server) -> Record | None:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import log
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+from load import MIB
 from matplotlib.figure import Figure
+from records import Record, Results, human_size, rate, speed, title
 
-MIB = 1 << 20
-OURS = "#0b6e4f"
-OTHERS = "#9aa5b1"
-FLOOR = "#d9dee4"
+_OURS, _OTHER, _LIMIT = "#0b6e4f", "#9aa5b1", "#d9dee4"
 
 #: The plots, and what they show.
 PLOTS = {
@@ -36,7 +35,6 @@ _LINES = {
     "sizes": (("size", "latency", "clients", 1), "bytes", "seconds of an upload"),
 }
 
-Results = dict[str, Any]
 Points = dict[str, dict[float, float]]
 
 
@@ -58,14 +56,14 @@ def available(results: Results) -> list[str]:
 
 def _drawing(results: Results, name: str) -> Figure:
     if name == "throughput":
-        return _bars(results, _largest_of(results, 100 * MIB), "MiB/s", scale=1 / MIB)
+        return _bars(results, _largest_of(results, 100 * MIB), "MiB/s", speed)
     if name == "small":
-        return _bars(results, _largest_of(results, 4096), "uploads/s", scale=1 / 4096)
+        return _bars(results, _largest_of(results, 4096), "uploads/s", rate)
     what, x, y = _LINES[name]
     return _lines(results, _several(_points(results, *what)), x, y)
 
 
-def _uploads(results: Results) -> list[dict[str, Any]]:
+def _uploads(results: Results) -> list[Record]:
     """The records of uploads to a disk."""
     return [
         each
@@ -74,11 +72,11 @@ def _uploads(results: Results) -> list[dict[str, Any]]:
     ]
 
 
-def _largest_of(results: Results, size: int) -> list[dict[str, Any]]:
+def _largest_of(results: Results, limit: int) -> list[Record]:
     """The uploads of a size, or of the largest below it, from 8 clients, or as many as there are."""
     found = _uploads(results)
-    size = max((each["size"] for each in found if each["size"] <= size), default=0)
-    found = [each for each in found if each["size"] == size]
+    largest = max((each["size"] for each in found if each["size"] <= limit), default=0)
+    found = [each for each in found if each["size"] == largest]
     numbers = {each["clients"] for each in found}
     clients = 8 if 8 in numbers else max(numbers, default=0)
     return [each for each in found if each["clients"] == clients]
@@ -98,21 +96,21 @@ def _several(points: Points) -> Points:
     return {key: row for key, row in points.items() if len(row) > 1}
 
 
-def _bars(results: Results, records: list[dict[str, Any]], unit: str, scale: float) -> Figure:
-    speeds: dict[str, list[float]] = {}
+def _bars(results: Results, records: list[Record], unit: str, value: Callable[[Record], float]) -> Figure:
+    values: dict[str, list[float]] = {}
     for record in records:
-        speeds.setdefault(record["system"], []).append(record["bytes"] / record["seconds"] * scale)
-    keys = sorted(speeds, key=lambda key: median(speeds[key]))
-    middles = [median(speeds[key]) for key in keys]
+        values.setdefault(record["system"], []).append(value(record))
+    keys = sorted(values, key=lambda key: median(values[key]))
+    middles = [median(values[key]) for key in keys]
     reach = [
-        [middle - min(speeds[key]) for key, middle in zip(keys, middles, strict=True)],
-        [max(speeds[key]) - middle for key, middle in zip(keys, middles, strict=True)],
+        [middle - min(values[key]) for key, middle in zip(keys, middles, strict=True)],
+        [max(values[key]) - middle for key, middle in zip(keys, middles, strict=True)],
     ]
+    colors = [_color(results, key) for key in keys]
     figure, axes = plt.subplots(figsize=(8, 0.6 + 0.3 * len(keys)), layout="constrained")
-    axes.barh([_label(results, key) for key in keys], middles, xerr=reach, color=list(map(_color, keys)), ecolor="#444")
-    clients, size = records[0]["clients"], records[0]["size"]
-    sized = f"{size // MIB} MiB" if size >= MIB else f"{size // 1024} KiB"
-    load = f"files of {sized} from {clients} client{'s' * (clients > 1)}"
+    axes.barh([title(results, key) for key in keys], middles, xerr=reach, color=colors, ecolor="#444")
+    clients = records[0]["clients"]
+    load = f"files of {human_size(records[0]['size'])} from {clients} client{'s' * (clients > 1)}"
     axes.set_xlabel(f"{unit}, {load}; the lines are the range of the rounds")
     return figure
 
@@ -121,7 +119,7 @@ def _lines(results: Results, points: Points, x: str, y: str) -> Figure:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for key, row in points.items():
         ours = key.startswith("ours_")
-        label = f"{_label(results, key)}: slope {slope(row):.2f}"
+        label = f"{title(results, key)}: slope {slope(row):.2f}"
         axes.loglog(list(row), list(row.values()), marker=".", label=label, linewidth=2 if ours else 1, zorder=2 + ours)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -138,13 +136,10 @@ def slope(row: dict[float, float]) -> float:
     return above / sum((x - middle_x) ** 2 for x in xs)
 
 
-def _label(results: Results, key: str) -> str:
-    system = results["systems"][key]
-    return f"{system['title']} ({system['server']})"
-
-
-def _color(key: str) -> str:
-    return OURS if key.startswith("ours_") else FLOOR if key.startswith(("floor_", "nginx")) else OTHERS
+def _color(results: Results, key: str) -> str:
+    if key.startswith("ours_"):
+        return _OURS
+    return _LIMIT if results["systems"][key]["is_limit"] else _OTHER
 
 
 def _save(figure: Figure, path: Path) -> None:

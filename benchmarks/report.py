@@ -11,21 +11,16 @@ from typing import Any
 
 import plots
 from load import MIB
+from records import OURS, STOCK, Record, Results, by_cell, number, rate, ratio_in_rounds, speed, title
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
-#: What ratios are taken to, which is what people use without this library, and what of it others are compared with.
-STOCK = {"asgi": "quart_save@uvicorn", "wsgi": "flask_reuploaded@gunicorn", "objects": "aioboto3_app@uvicorn"}
-OURS = {"asgi": "ours_quart@uvicorn", "wsgi": "ours_flask@gunicorn", "objects": "ours_objects@uvicorn"}
 #: Where the clients were busy for this part of the time, they may be what is measured.
 BUSY = 0.9
 #: What counts as faster.
 AHEAD = 1.05
-
-Record = dict[str, Any]
-Results = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,29 +28,6 @@ class Table:
     title: str
     header: tuple[str, ...]
     rows: list[tuple[str, ...]]
-
-
-def size(count: float) -> str:
-    """Bytes, as people say them."""
-    for unit, name in ((1 << 30, "GiB"), (MIB, "MiB"), (1 << 10, "KiB")):
-        if count >= unit and count % unit == 0:
-            return f"{count // unit:.0f} {name}"
-    return f"{count / 1000:.0f} KB"
-
-
-def number(value: float) -> str:
-    """A figure, with as many digits as say something."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def rate(record: Record) -> float:
-    """Requests per second."""
-    return float(record["requests"] / record["seconds"]) if record.get("seconds") else 0.0
-
-
-def speed(record: Record) -> float:
-    """MiB per second."""
-    return float(record["bytes"] / record["seconds"] / MIB) if record.get("seconds") else 0.0
 
 
 def line(record: Record) -> str:
@@ -115,19 +87,6 @@ def _fastest_first(system: tuple[str, list[Record]]) -> float:
     return -max(rate(record) if "seconds" in record else 0.0 for record in system[1])
 
 
-def by_cell(results: Results) -> dict[str, dict[str, list[Record]]]:
-    """The records of each cell, and in it of each system."""
-    found: dict[str, dict[str, list[Record]]] = {}
-    for record in results["records"]:
-        found.setdefault(record["label"], {}).setdefault(record["system"], []).append(record)
-    return found
-
-
-def title(results: Results, key: str) -> str:
-    system = results["systems"][key]
-    return f"{system['title']} ({system['server']})"
-
-
 Column = Callable[[list[Record], dict[str, list[Record]]], str]
 
 
@@ -148,13 +107,6 @@ def _middle(value: Callable[[Record], float | None]) -> Column:
         return number(median(values)) if values else ""
 
     return column
-
-
-def ratio_in_rounds(records: list[Record], others: list[Record], value: Callable[[Record], float]) -> float | None:
-    """How many times another's figure one is, each compared within its round; the median of the rounds."""
-    theirs = {record["round"]: value(record) for record in others if "seconds" in record}
-    found = [value(record) / theirs[record["round"]] for record in records if theirs.get(record["round"])]
-    return median(found) if found else None
 
 
 def _kind(key: str, others: dict[str, list[Record]]) -> str:
@@ -217,7 +169,10 @@ _COLUMNS: dict[str, dict[str, Column]] = {
         "CPU s/GiB": _middle(_cpu),
         "answers": lambda records, others: files({**records[0], "stored": 1}),
     },
-    "half sent": {"memory grows by MiB": _spread(lambda record: round(record["growth"] / MIB))},
+    "half sent": {
+        "memory grows by MiB": _spread(lambda record: round(record["growth"] / MIB)),
+        "at its peak": _spread(lambda record: round(record["peak_growth"] / MIB)),
+    },
     "sleeping": {
         "memory grows by MiB": _spread(lambda record: round(record["growth"] / MIB)),
         "files": _files,

@@ -9,15 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
-from statistics import quantiles
-from typing import Any
+from statistics import fmean, quantiles
 
 from load import BOUNDARY, MARK, MIB, Job, Outcome, content_of, payload
+from records import Record
 from systems import Server
 
 #: Processes of clients: one core is the server's.
@@ -31,8 +32,6 @@ SETTLE = 4
 
 _LOAD = str(Path(__file__).with_name("load.py"))
 
-Record = dict[str, Any]
-
 
 def upload(server: Server, size: int, clients: int, seconds: float, name: str | None = None, count: int = 0) -> Record:
     """Upload files from many clients, each with one after the other.
@@ -43,21 +42,18 @@ def upload(server: Server, size: int, clients: int, seconds: float, name: str | 
     job = Job("upload", server.port, "/upload", clients, seconds, size=size, raw=server.system.raw, name=name)
     if count:
         job = replace(job, at_least=count, at_most=count)
-    base = server.memory()
     server.forget_peak()
     record, outcomes = _under_load(server, job)
     record |= {
         "size": size,
         "memory": server.peak_memory(),
-        "growth": server.peak_memory() - base,
         "save": spread([save / 1000 for outcome in outcomes for save in outcome.saves]),
     }
     if server.system.stores:
         record |= verify(server.stored, [stored for outcome in outcomes for stored in outcome.stored])
     if name is not None:
-        saves = [save / 1000 for outcome in outcomes for save in outcome.saves] or [0.0]
-        tenth = max(len(saves) // 10, 1)
-        record |= {"first": sum(saves[:tenth]) / tenth, "last": sum(saves[-tenth:]) / tenth}
+        firsts, lasts = zip(*(_tenths(outcome.saves) for outcome in outcomes), strict=True)
+        record |= {"first": _mean(firsts), "last": _mean(lasts)}
     server.forget_files()
     return record
 
@@ -80,12 +76,23 @@ def download(server: Server, size: int, clients: int, seconds: float, part: slic
     return record | {"size": size, "part": None if part is None else len(expected), "damaged": wrong}
 
 
+def _tenths(values: list[float]) -> tuple[list[float], list[float]]:
+    """The first tenth, and the last."""
+    count = max(len(values) // 10, 1)
+    return values[:count], values[-count:]
+
+
+def _mean(milliseconds: Iterable[list[float]]) -> float:
+    values = list(chain.from_iterable(milliseconds))
+    return fmean(values) / 1000 if values else 0.0
+
+
 def sleeping_view(server: Server, size: int) -> Record | None:
     """Upload one file to a view that sleeps first: does the server take what nobody reads?"""
     if server.system.is_limit:
         return None
     job = Job("upload", server.port, "/sleep", 1, 0, at_most=1, size=size, raw=server.system.raw)
-    # One upload of up to 8 MiB goes before, to warm up.
+    _warm_up(server)
     server.forget_peak()
     base = server.memory()
     record, outcomes = _under_load(server, job)
@@ -106,6 +113,7 @@ def half_sent(server: Server, clients: int) -> Record | None:
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="half.bin"\r\n\r\n'
     ).encode()
     content = payload(HALF_SENT)
+    _warm_up(server)
     server.forget_peak()
     base = server.memory()
     with ExitStack() as stack:
@@ -114,6 +122,12 @@ def half_sent(server: Server, clients: int) -> Record | None:
             connection.sendall(head + content)
         time.sleep(SETTLE)
         return {"clients": clients, "growth": server.memory() - base, "peak_growth": server.peak_memory() - base}
+
+
+def _warm_up(server: Server) -> None:
+    """Have it import and start what it does for its first upload."""
+    _under_load(server, Job("upload", server.port, "/upload", 1, 0, at_most=1, size=4096, raw=server.system.raw))
+    server.forget_files()
 
 
 def verify(read: Callable[[str], Iterator[bytes]], stored: list[tuple[str, str, int]]) -> Record:

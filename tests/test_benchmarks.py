@@ -84,13 +84,13 @@ def test_the_slope_on_logarithmic_axes_is_the_exponent() -> None:
 
 @pytest.mark.usefixtures("benchmarks")
 def test_ratios_are_taken_within_rounds() -> None:
-    import report
+    from records import rate, ratio_in_rounds
 
     def records(*rates: float) -> list[dict[str, Any]]:
         return [{"round": number, "requests": rate, "seconds": 1.0} for number, rate in enumerate(rates)]
 
     # Each round was half as fast as the one before, for both.
-    assert report.ratio_in_rounds(records(400, 200, 100), records(200, 100, 50), report.rate) == 2
+    assert ratio_in_rounds(records(400, 200, 100), records(200, 100, 50), rate) == 2
 
 
 @pytest.mark.usefixtures("benchmarks")
