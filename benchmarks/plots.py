@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import cycle
 from math import log
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -24,15 +26,16 @@ PLOTS = {
     "sizes": "how the time of an upload grows with its size",
 }
 
+_BYTES = "size of the file"
 # For each plot of lines: what depends on what, which is fixed and at what; and the names of its axes.
 _LINES = {
-    "save": (("size", "save", "clients", 1), "bytes", "seconds of save()"),
+    "save": (("size", "save", "clients", 1), _BYTES, "seconds of save()"),
     "clients": (
         ("clients", "latency", "size", 256 << 10),
         "clients at the same time",
         "seconds of an upload of 256 KiB",
     ),
-    "sizes": (("size", "latency", "clients", 1), "bytes", "seconds of an upload"),
+    "sizes": (("size", "latency", "clients", 1), _BYTES, "seconds of an upload"),
 }
 
 Points = dict[str, dict[float, float]]
@@ -86,7 +89,7 @@ def _points(results: Results, x: str, y: str, fixed: str, wanted: int) -> Points
     """For each system, the median of a duration by what it depends on."""
     values: dict[str, dict[float, list[float]]] = {}
     for record in _uploads(results):
-        if record[fixed] == wanted and record[y]:
+        if record[fixed] == wanted and record[y] and (y != "save" or record.get("stored")):
             values.setdefault(record["system"], {}).setdefault(record[x], []).append(record[y]["p50"])
     return {system: {at: median(found) or 1e-6 for at, found in sorted(row.items())} for system, row in values.items()}
 
@@ -116,11 +119,23 @@ def _bars(results: Results, records: list[Record], unit: str, value: Callable[[R
 
 
 def _lines(results: Results, points: Points, x: str, y: str) -> Figure:
-    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    for key, row in points.items():
-        ours = key.startswith("ours_")
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    others = iter(mpl.color_sequences["tab10"])
+    highest_first = sorted(points, key=lambda key: -list(points[key].values())[-1])
+    for key, marker in zip(highest_first, cycle("osD^vP*X"), strict=False):
+        row = points[key]
         label = f"{title(results, key)}: slope {slope(row):.2f}"
-        axes.loglog(list(row), list(row.values()), marker=".", label=label, linewidth=2 if ours else 1, zorder=2 + ours)
+        style: dict[str, Any] = {"marker": marker, "markersize": 4, "linewidth": 1, "label": label}
+        if key.startswith("ours_"):
+            style |= {"color": _OURS, "linewidth": 2, "zorder": 3}
+        elif results["systems"][key]["is_limit"]:
+            style |= {"color": _OTHER, "linestyle": "--"}
+        else:
+            style["color"] = next(others)
+        axes.loglog(list(row), list(row.values()), **style)
+    ticks = sorted({at for row in points.values() for at in row})
+    axes.set_xticks(ticks, [human_size(at) if x == _BYTES else f"{at:g}" for at in ticks])
+    axes.minorticks_off()
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.grid(alpha=0.3)

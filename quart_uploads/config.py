@@ -170,9 +170,8 @@ def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blue
         if not isinstance(uset, set_class):
             raise TypeError(f"{uset!r} is not a {set_class.__module__.removesuffix('.sets')}.UploadSet")
     configurations = configurations_of(app)
-    if configurations is None:
-        configurations = app.upload_set_config = {}  # type: ignore[attr-defined]
     configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
+    app.upload_set_config = configurations  # type: ignore[attr-defined]
     for name, configuration in configurations.items():
         configuration.storage(name)  # what cannot work is an error now, and not in a request
     tempfile.gettempdir()  # looks for one that can be written to, once, and must not do so on an event loop
@@ -190,7 +189,7 @@ def streams(app: Any) -> bool:
 
 def staging_storage(app: Any) -> LocalStorage:
     """Return where the uploads of an app are staged: on the disk, whatever its sets are."""
-    destinations = [configuration.destination for configuration in (configurations_of(app) or {}).values()]
+    destinations = [configuration.destination for configuration in configurations_of(app).values()]
     first = next(filter(is_local, destinations), None)
     return LocalStorage(os.fspath(app.config.get("UPLOADS_STAGING_DIR") or first or tempfile.gettempdir()))
 
@@ -201,9 +200,9 @@ def min_rate(app: Any) -> float | None:
     return _number(value, "UPLOADS_MIN_RATE", float, "bytes per second") or None
 
 
-def configurations_of(app: Any) -> dict[str, UploadConfiguration] | None:
-    """Return the configurations that are stored on an app, or ``None`` if none ever was."""
-    configurations: dict[str, UploadConfiguration] | None = getattr(app, "upload_set_config", None)
+def configurations_of(app: Any) -> dict[str, UploadConfiguration]:
+    """Return the configurations that are stored on an app, by the names of the sets."""
+    configurations: dict[str, UploadConfiguration] = getattr(app, "upload_set_config", {})
     return configurations
 
 

@@ -44,7 +44,7 @@ def find_delivery(
     :returns: the plan, and the bytes to send. If they are many, the open file, which is the caller's to close.
     :raises FileNotFoundError: the app serves no such file.
     """
-    config = (configurations_of(app) or {}).get(setname)
+    config = configurations_of(app).get(setname)
     if config is None or not config.is_served(setname):
         raise FileNotFoundError(errno.ENOENT, "The app serves no such upload set", setname)
     try:
@@ -70,7 +70,7 @@ def find_delivery(
 
 def is_slow(app: Any, setname: str) -> bool:
     """Tell whether :func:`find_delivery` waits for a network."""
-    config = (configurations_of(app) or {}).get(setname)
+    config = configurations_of(app).get(setname)
     return config is not None and config.storage(setname).is_slow
 
 

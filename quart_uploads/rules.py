@@ -51,7 +51,7 @@ class BaseUploadSet(ABC):
         if self._config is not None:
             return self._config
         try:
-            return (configurations_of(self._current_app()) or {})[self.name]
+            return configurations_of(self._current_app())[self.name]
         except KeyError:
             error = RuntimeError(
                 "The application is not properly configured. Please make sure to use `configure_uploads`."
