@@ -19,7 +19,7 @@ from .exceptions import InsufficientStorage
 from .forms import PART_END, Event, FormDecoder, FormLimits, PartHead
 from .steps import Steps, settled
 from .storage import LocalStorage, Spool
-from .storage.spool import BATCH, IN_MEMORY
+from .storage.spool import ALL_IN_MEMORY, BATCH, IN_MEMORY
 
 F = TypeVar("F")
 
@@ -106,18 +106,21 @@ class Reading:
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, F]] = []
         spools: list[Spool] = []
+        in_memory = ALL_IN_MEMORY
         try:
             while (head := (yield from self.next_part())) is not None:
                 if head.filename is None:
                     fields.append((head.name, (yield from self.text(head))))
                     continue
-                spool = Spool(storage)
+                spool = Spool(storage, min(in_memory, IN_MEMORY))
                 spools.append(spool)
                 while batch := (yield from self.next_batch()):
                     if spool.add(batch):
                         with answering_for_the_disk():
                             yield from settled(self._block(spool.flush))
                     del batch  # or its memory would wait for the client, too
+                if not spool.is_staged:
+                    in_memory -= spool.size
                 files.append((head.name, make_file(spool, head)))
         except BaseException:
             for spool in spools:

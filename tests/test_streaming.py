@@ -196,6 +196,23 @@ async def test_an_upload_cannot_be_saved_when_its_request_is_over(
     assert tree(destination) == {}
 
 
+async def test_many_small_files_of_one_form_do_not_all_stay_in_memory(
+    flavour: Flavour, app: Any, destination: Path, descriptors: Any
+) -> None:
+    contents = [os.urandom(60_000) for _ in range(60)]
+
+    async def view() -> Any:
+        uploads = list((await files_of(flavour)).values())
+        await maybe(app.files.save_all(uploads))
+        return [sum(upload.content_length for upload in uploads if not upload.spool.is_staged)]
+
+    serve(flavour, app, view)
+    status, in_memory = await post(flavour, app, *contents)
+    assert status == 200
+    assert 1 << 20 < in_memory[0] <= 2 << 20
+    assert tree(destination) == {f"{number}.bin": content for number, content in enumerate(contents)}
+
+
 async def test_an_app_without_sets_is_left_alone(flavour: Flavour) -> None:
     app = flavour.app()
     flavour.configure_uploads(app, [])

@@ -12,6 +12,8 @@ from .staging import StagedFile
 
 #: Bytes of an upload that stay in memory: writing them costs less than making a file.
 IN_MEMORY = 64 << 10
+#: Bytes of all uploads of one form that stay in memory.
+ALL_IN_MEMORY = 2 << 20
 #: Bytes that are gathered for one write. A hop to a thread and back costs as much as writing about 100 KiB.
 BATCH = 1 << 20
 
@@ -27,11 +29,13 @@ class Spool:
     """Takes the bytes of one upload, and lets a set publish them.
 
     :param storage: where they are staged.
+    :param in_memory: bytes that may stay in memory.
     """
 
-    def __init__(self, storage: LocalStorage) -> None:
+    def __init__(self, storage: LocalStorage, in_memory: int = IN_MEMORY) -> None:
         self.size: int = 0
         self._storage = storage
+        self._in_memory = in_memory
         self._pending: list[bytes] = []
         self._staged: StagedFile | None = None
         self._closed = False
@@ -40,7 +44,7 @@ class Spool:
         """Take some bytes; tells whether :meth:`flush` has to be called. Does not block."""
         self._pending += batch
         self.size += sum(map(len, batch))
-        return self._staged is not None or self.size > IN_MEMORY
+        return self._staged is not None or self.size > self._in_memory
 
     def flush(self) -> None:
         """Write what was added. Blocks.
