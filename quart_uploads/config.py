@@ -169,9 +169,8 @@ def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blue
     for uset in upload_sets:
         if not isinstance(uset, set_class):
             raise TypeError(f"{uset!r} is not a {set_class.__module__.removesuffix('.sets')}.UploadSet")
-    configurations = configurations_of(app)
+    configurations = app.upload_set_config = configurations_of(app)  # type: ignore[attr-defined]
     configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
-    app.upload_set_config = configurations  # type: ignore[attr-defined]
     for name, configuration in configurations.items():
         configuration.storage(name)  # what cannot work is an error now, and not in a request
     tempfile.gettempdir()  # looks for one that can be written to, once, and must not do so on an event loop

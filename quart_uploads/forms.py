@@ -11,6 +11,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from werkzeug.http import parse_options_header
 
+from .search import contains
+
 #: The event that ends a part.
 PART_END: Final = None
 
@@ -138,7 +140,7 @@ class FormDecoder:
         self._tail = b"\r\n"
 
     def _may_end(self, data: bytes) -> bool:
-        return self._delimiter in data or _overlap(data, self._delimiter) > 0
+        return contains(data, self._delimiter) or _overlap(data, self._delimiter) > 0
 
     def _parse(self, data: bytes) -> Iterator[Event]:
         try:

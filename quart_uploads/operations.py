@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from threading import Lock
 from typing import IO, Any
 from weakref import WeakKeyDictionary
@@ -149,7 +149,9 @@ class _Upload:
         self._staged = spool.claim(self._store)
         if self._staged is not None:
             return
-        yield from self._fill(spool.pieces())
+        # Its descriptor must not live as long as the traceback of an error.
+        with closing(spool.pieces()) as pieces:
+            yield from self._fill(pieces)
 
     def _fill(self, batches: Iterable[list[bytes]]) -> Steps[None]:
         """Stage what comes from something that blocks, and let others go on in between."""

@@ -10,6 +10,7 @@ import errno
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from werkzeug.datastructures import Headers
@@ -19,7 +20,7 @@ from .exceptions import InsufficientStorage
 from .forms import PART_END, Event, FormDecoder, FormLimits, PartHead
 from .steps import Steps, settled
 from .storage import LocalStorage, Spool
-from .storage.spool import ALL_IN_MEMORY, BATCH, IN_MEMORY
+from .storage.spool import ALL_IN_MEMORY, BATCH, IN_MEMORY, SharedFile
 
 F = TypeVar("F")
 
@@ -106,21 +107,24 @@ class Reading:
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, F]] = []
         spools: list[Spool] = []
-        in_memory = ALL_IN_MEMORY
+        in_memory, shared = ALL_IN_MEMORY, SharedFile(storage)
         try:
             while (head := (yield from self.next_part())) is not None:
                 if head.filename is None:
                     fields.append((head.name, (yield from self.text(head))))
                     continue
-                spool = Spool(storage, min(in_memory, IN_MEMORY))
+                spool = Spool(storage)
                 spools.append(spool)
                 while batch := (yield from self.next_batch()):
                     if spool.add(batch):
                         with answering_for_the_disk():
                             yield from settled(self._block(spool.flush))
                     del batch  # or its memory would wait for the client, too
-                if not spool.is_staged:
+                if spool.size <= in_memory and not spool.is_staged:
                     in_memory -= spool.size
+                elif not spool.is_staged:
+                    with answering_for_the_disk():
+                        yield from settled(self._block(partial(spool.share, shared)))
                 files.append((head.name, make_file(spool, head)))
         except BaseException:
             for spool in spools:

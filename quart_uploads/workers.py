@@ -10,19 +10,20 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic, thread_time
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: Seconds for which a thread is not started while the event loop is at other work, which takes SOME each time it comes
-#: round. They would fight for the lock, and that work may bring more calls: 15 % more uploads of 4 KiB.
+#: Seconds for which no first thread is started while the event loop is at other work, which takes SOME each time it
+#: comes round. They would fight for the lock, and that work may bring more calls: 15 % more uploads of 4 KiB.
 DEFER, SOME = 0.02, 0.00005
 #: Seconds that calls wait until another thread joins, if the last ones took more than BRIEF each while the event loop
 #: had little to do: so they wait for a disk, or copy. Others need the lock most of the time.
 PATIENCE, BRIEF = 0.005, 0.00025
 #: Seconds after which a call must wait for a disk, where the event loop has little to do and where it has much: each
 #: of its system calls may then wait 5 milliseconds for the lock (sys.setswitchinterval).
-STUCK, STUCK_WHILE_BUSY = 0.02, 0.2
+STUCK, STUCK_WHILE_BUSY = 0.02, 0.1
 #: Calls, and seconds, after which a thread makes room for others who use the executor.
 SHIFT, TURN = 256, 0.05
 
@@ -68,12 +69,12 @@ class Workers:
     def _start_when_idle(self, loop: asyncio.AbstractEventLoop, last: float) -> None:
         now = monotonic()
         if now - last < SOME or now >= self._start_by:
+            self._is_starting = False
             self._start(loop)
         else:
             loop.call_soon(self._start_when_idle, loop, now)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._is_starting = False
         if self._is_queued:  # for a thread of the executor, all of which are busy
             return
         self._is_queued = True
@@ -84,7 +85,7 @@ class Workers:
             if not self._since:
                 self._fail(error)
             return
-        work.add_done_callback(lambda _: self._finish(loop))
+        work.add_done_callback(partial(self._finish, loop))
         if not self._is_watching:
             self._watch_on(loop)
 
@@ -107,7 +108,9 @@ class Workers:
                 break
         del self._since[me]
 
-    def _finish(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _finish(self, loop: asyncio.AbstractEventLoop, work: asyncio.Future[None]) -> None:
+        if work.cancelled():  # by the shutdown of the executor, before it began
+            self._is_queued = False
         self._tell()
         if self._calls and not self._has_prompt_thread():
             self._start_soon(loop)
@@ -126,7 +129,7 @@ class Workers:
         if self._is_overdue() and ((is_slow and not self._is_busy) or not self._has_prompt_thread()):
             self._start(loop)
         self._is_watching = False
-        if self._calls or self._since or self._outcomes:
+        if self._calls or self._since or self._outcomes or self._is_queued:
             self._watch_on(loop)
         else:
             self._is_busy = False

@@ -13,6 +13,7 @@ from urllib3 import encode_multipart_formdata
 from urllib3.fields import RequestField
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 
+from quart_uploads import search
 from quart_uploads.forms import FormDecoder, FormLimits, PartHead
 from quart_uploads.reading import Reading
 from quart_uploads.steps import drive
@@ -52,6 +53,14 @@ def decode(body: bytes, content_type: str, cuts: list[int]) -> list[Part]:
             elif event is not None:
                 parts[-1][2] += event
     return [(name, filename, content) for name, filename, content in parts]
+
+
+@pytest.mark.parametrize("look", [search.contains, search._contains])
+@given(data=CONTENT, pattern=st.binary(min_size=1, max_size=8) | st.just(b"\r\n--boundary"), at=st.integers(0, 300))
+def test_a_boundary_is_found_wherever_it_is(look: Any, data: bytes, pattern: bytes, at: int) -> None:
+    assert look(data, pattern) == (data.find(pattern) >= 0)
+    assert look(data[:at] + pattern + data[at:], pattern)
+    assert not look(b"", pattern)
 
 
 @settings(max_examples=300)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import os
@@ -19,6 +20,7 @@ from conftest import Flavour, tree
 import quart_uploads
 from quart_uploads import UploadNotAllowed
 from quart_uploads.storage import LocalStorage, Spool
+from quart_uploads.storage.staging import StagedFile
 
 SIZES = [0, 1, 65_535, 65_536, 65_537, 1 << 20, 3_000_001]
 
@@ -196,21 +198,45 @@ async def test_an_upload_cannot_be_saved_when_its_request_is_over(
     assert tree(destination) == {}
 
 
-async def test_many_small_files_of_one_form_do_not_all_stay_in_memory(
-    flavour: Flavour, app: Any, destination: Path, descriptors: Any
+async def test_many_small_files_of_one_form_take_neither_much_memory_nor_many_descriptors(
+    flavour: Flavour, app: Any, destination: Path, tmp_path: Path, any_staging: None, descriptors: Any
 ) -> None:
     contents = [os.urandom(60_000) for _ in range(60)]
 
     async def view() -> Any:
         uploads = list((await files_of(flavour)).values())
+        opened = sum("upload" in os.readlink(path) for path in Path("/proc/self/fd").iterdir() if path.is_symlink())
+        in_memory = sum(upload.content_length for upload in uploads if not upload.spool.is_staged)
+        assert [upload.read() for upload in uploads] == contents
         await maybe(app.files.save_all(uploads))
-        return [sum(upload.content_length for upload in uploads if not upload.spool.is_staged)]
+        await maybe(uploads[-1].save(tmp_path / "own.bin"))
+        return [await maybe(app.files.save(uploads[-1])), in_memory, opened]
 
     serve(flavour, app, view)
-    status, in_memory = await post(flavour, app, *contents)
-    assert status == 200
-    assert 1 << 20 < in_memory[0] <= 2 << 20
-    assert tree(destination) == {f"{number}.bin": content for number, content in enumerate(contents)}
+    status, (name, in_memory, opened) = await post(flavour, app, *contents)
+    assert (status, name) == (200, "59_1.bin")
+    assert 1 << 20 < in_memory <= 2 << 20
+    assert opened == 1
+    stored = {f"{number}.bin": content for number, content in enumerate(contents)}
+    assert tree(destination) == {**stored, "59_1.bin": contents[-1]}
+    assert (tmp_path / "own.bin").read_bytes() == contents[-1]
+
+
+async def test_a_full_disk_leaves_nothing_of_many_small_files(
+    flavour: Flavour, app: Any, destination: Path, monkeypatch: pytest.MonkeyPatch, descriptors: Any
+) -> None:
+    async def view() -> Any:
+        await files_of(flavour)
+        return []
+
+    def write_all(self: StagedFile, pieces: list[bytes]) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    serve(flavour, app, view)
+    monkeypatch.setattr(StagedFile, "write_all", write_all)
+    status, _ = await post(flavour, app, *[bytes(60_000)] * 40)
+    assert status == 507
+    assert tree(destination) == {}
 
 
 async def test_an_app_without_sets_is_left_alone(flavour: Flavour) -> None:

@@ -131,3 +131,57 @@ async def test_a_call_that_raises_stop_iteration_ends_with_an_error() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(in_thread(next, iter(())), 10)
     assert await in_thread(abs, -1) == 1
+
+
+async def test_calls_that_wait_for_a_full_executor_do_not_keep_the_event_loop_busy() -> None:
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(1))
+    release = threading.Event()
+    others = loop.run_in_executor(None, release.wait, 30)
+    calls = []
+    going_round = 0
+    for _ in range(40):
+        calls.append(asyncio.create_task(in_thread(abs, -1)))
+        for _ in range(30):
+            time.sleep(0.0003)  # so that no turn of the loop looks idle
+            waiting = [repr(handle) for handle in loop._ready]  # type: ignore[attr-defined]
+            going_round = max(going_round, sum("_start_when_idle" in handle for handle in waiting))
+            await asyncio.sleep(0)
+    assert going_round == 1
+    release.set()
+    assert await asyncio.gather(others, *calls) == [True, *[1] * 40]
+
+
+async def test_a_thread_that_came_late_does_not_hold_up_others() -> None:
+    """It was asked for when the executor was full, and begins when nothing was left to do for it."""
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(ThreadPoolExecutor(4))
+    release, blocked = threading.Event(), threading.Event()
+    others = [loop.run_in_executor(None, release.wait, 30) for _ in range(3)]
+    slow = asyncio.create_task(in_thread(time.sleep, 0.03))
+    await asyncio.sleep(0.002)
+    others.append(loop.run_in_executor(None, release.wait, 30))
+    await asyncio.gather(slow, in_thread(abs, -1))
+    await asyncio.sleep(0.05)
+    blocking = asyncio.create_task(in_thread(blocked.wait, 30))
+    call = asyncio.create_task(in_thread(abs, -1))
+    await asyncio.sleep(0.05)
+    release.set()
+    assert await call == 1
+    blocked.set()
+    assert await asyncio.gather(blocking, *others) == [True] * 5
+
+
+async def test_calls_are_refused_when_the_executor_drops_what_waits() -> None:
+    executor = ThreadPoolExecutor(1)
+    loop = asyncio.get_running_loop()
+    loop.set_default_executor(executor)
+    release = threading.Event()
+    others = loop.run_in_executor(None, release.wait, 30)
+    call = asyncio.create_task(in_thread(abs, -1))
+    await asyncio.sleep(0.05)
+    executor.shutdown(wait=False, cancel_futures=True)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        await asyncio.wait_for(call, 10)
+    release.set()
+    await others

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from io import BytesIO, UnsupportedOperation
+from threading import Lock
 from typing import IO, Any
 
 from .base import StagedUpload, Storage
@@ -12,7 +13,8 @@ from .staging import StagedFile
 
 #: Bytes of an upload that stay in memory: writing them costs less than making a file.
 IN_MEMORY = 64 << 10
-#: Bytes of all uploads of one form that stay in memory.
+#: Bytes of all uploads of one form that stay in memory. Further small ones share a file: each in its own would take the
+#: descriptors that other clients need.
 ALL_IN_MEMORY = 2 << 20
 #: Bytes that are gathered for one write. A hop to a thread and back costs as much as writing about 100 KiB.
 BATCH = 1 << 20
@@ -25,26 +27,63 @@ class _ReadOnlyBytes(BytesIO):
         raise UnsupportedOperation("the content of a received upload cannot be changed")
 
 
+class SharedFile:
+    """A file that small uploads share.
+
+    :param storage: where it is staged.
+    """
+
+    def __init__(self, storage: LocalStorage) -> None:
+        self._storage = storage
+        self._lock = Lock()
+        self._file: StagedFile | None = None
+        self._users = 0
+
+    def add(self, pieces: list[bytes]) -> int:
+        """Take an upload, and return where in the file it begins. :meth:`release` it even if this fails."""
+        with self._lock:
+            self._users += 1
+            self._file = self._file or self._storage.stage()
+            offset = self._file.size
+            self._file.write_all(pieces)
+            return offset
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return an upload."""
+        with self._lock:
+            if self._file is None:
+                raise ValueError("The upload is gone: its request is over. Read it before that")
+            return self._file.read(offset, size)
+
+    def release(self) -> None:
+        """Do without an upload. With the last one the file goes."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._file is not None:
+                file, self._file = self._file, None
+                file.close()
+
+
 class Spool:
     """Takes the bytes of one upload, and lets a set publish them.
 
     :param storage: where they are staged.
-    :param in_memory: bytes that may stay in memory.
     """
 
-    def __init__(self, storage: LocalStorage, in_memory: int = IN_MEMORY) -> None:
+    def __init__(self, storage: LocalStorage) -> None:
         self.size: int = 0
         self._storage = storage
-        self._in_memory = in_memory
         self._pending: list[bytes] = []
         self._staged: StagedFile | None = None
+        self._shared: SharedFile | None = None
+        self._offset = 0
         self._closed = False
 
     def add(self, batch: list[bytes]) -> bool:
         """Take some bytes; tells whether :meth:`flush` has to be called. Does not block."""
         self._pending += batch
         self.size += sum(map(len, batch))
-        return self._staged is not None or self.size > self._in_memory
+        return self._staged is not None or self.size > IN_MEMORY
 
     def flush(self) -> None:
         """Write what was added. Blocks.
@@ -55,6 +94,15 @@ class Spool:
             self._staged = self._storage.stage()
         pending, self._pending = self._pending, []
         self._staged.write_all(pending)
+
+    def share(self, file: SharedFile) -> None:
+        """Move what is in memory to a file that others use too. Blocks.
+
+        :raises OSError: it could not be written.
+        """
+        self._shared = file
+        self._offset = file.add(self._pending)
+        self._pending = []
 
     def claim(self, target: Storage[Any]) -> Any:
         """Return the content as an upload that is staged in a storage.
@@ -72,18 +120,21 @@ class Spool:
             return target.stage_file(self._staged)
         return self._staged if self._staged.seal() else None
 
-    def pieces(self) -> Iterator[list[bytes]]:
+    def pieces(self) -> Generator[list[bytes], None, None]:
         """Yield the content. Blocks."""
         if self._staged is None:
-            yield self._pending
+            yield self._small()
         else:
             for chunk in self._staged.chunks():
                 yield [chunk]
 
+    def _small(self) -> list[bytes]:
+        return self._pending if self._shared is None else [self._shared.read(self._offset, self.size)]
+
     @property
     def is_staged(self) -> bool:
         """Whether the content has left the memory."""
-        return self._staged is not None
+        return self._staged is not None or self._shared is not None
 
     def owns(self, staged: StagedUpload) -> bool:
         """Tell whether a staged file is the spool's, and so not to be closed by who claimed it."""
@@ -92,11 +143,13 @@ class Spool:
     def open(self) -> IO[bytes]:
         """Return a stream for reading the content. To be called once, all streams would share one position."""
         if self._staged is None:
-            return _ReadOnlyBytes(b"".join(self._pending))
+            return _ReadOnlyBytes(b"".join(self._small()))
         return self._staged.reader()
 
     def close(self) -> None:
         """Let go of the content. Blocks."""
+        if self._shared is not None and not self._closed:
+            self._shared.release()
         self._closed = True
         self._pending = []
         if self._staged is not None:

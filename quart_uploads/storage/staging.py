@@ -107,6 +107,11 @@ class StagedFile(StagedUpload):
                 yield chunk
             self._check_seal()
 
+    def read(self, offset: int, size: int) -> bytes:
+        """Return some of the content. No position moves."""
+        with self._lock:
+            return os.pread(self._file.fileno(), size, offset)
+
     def _check_seal(self) -> None:
         with self._lock:
             is_changed = self._sealed is not None and self._sealed != self._state()
