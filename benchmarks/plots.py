@@ -120,7 +120,7 @@ def _bars(results: Results, records: list[Record], unit: str, value: Callable[[R
 
 def _lines(results: Results, points: Points, x: str, y: str) -> Figure:
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    others = iter(mpl.color_sequences["tab10"])
+    others = cycle(mpl.color_sequences["tab10"])
     highest_first = sorted(points, key=lambda key: -list(points[key].values())[-1])
     for key, marker in zip(highest_first, cycle("osD^vP*X"), strict=False):
         row = points[key]

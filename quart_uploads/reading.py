@@ -117,20 +117,23 @@ class Reading:
                 spools.append(spool)
                 while batch := (yield from self.next_batch()):
                     if spool.add(batch):
-                        with answering_for_the_disk():
-                            yield from settled(self._block(spool.flush))
+                        yield from self._write(spool.flush)
                     del batch  # or its memory would wait for the client, too
-                if spool.size <= in_memory and not spool.is_staged:
-                    in_memory -= spool.size
-                elif not spool.is_staged:
-                    with answering_for_the_disk():
-                        yield from settled(self._block(partial(spool.share, shared)))
+                if not spool.is_staged:
+                    if spool.size <= in_memory:
+                        in_memory -= spool.size
+                    else:
+                        yield from self._write(partial(spool.share, shared))
                 files.append((head.name, make_file(spool, head)))
         except BaseException:
             for spool in spools:
                 yield from settled(self._block(spool.close))
             raise
         return fields, files
+
+    def _write(self, write: Callable[[], None]) -> Steps[None]:
+        with answering_for_the_disk():
+            yield from settled(self._block(write))
 
     def _feed(self, may_pause: bool) -> Steps[bool]:
         """Receive more bytes; tells whether some came, or the end."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import operator
 import platform
 from collections.abc import Callable
 
@@ -17,10 +18,6 @@ def _memmem() -> Callable[[bytes, bytes], bool] | None:
     return lambda data, pattern: function(data, len(data), pattern, len(pattern)) is not None
 
 
-def _contains(data: bytes, pattern: bytes) -> bool:
-    return pattern in data
-
-
 #: Tells whether some bytes have others in them. glibc looks through 256 KiB of a file in 9 microseconds, Python in 30;
 #: what else is done with them on their way to the disk takes about 30 too.
-contains: Callable[[bytes, bytes], bool] = _memmem() or _contains
+contains: Callable[[bytes, bytes], bool] = _memmem() or operator.contains

@@ -54,7 +54,7 @@ async def test_calls_wait_until_the_event_loop_is_idle_and_those_that_copy_do_no
         await asyncio.gather(*calls)
 
 
-async def test_calls_wait_no_longer_than_a_moment_for_a_busy_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_calls_wait_no_longer_than_a_moment_for_a_busy_event_loop() -> None:
     begun = threading.Event()
     call = asyncio.create_task(in_thread(begun.set))
     for _ in range(1000):
