@@ -10,6 +10,8 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from .extensions import as_container
 from .storage import LocalStorage, Storage
 from .storage.destination import below, is_local, make_storage, normalized
+from .storage.local import absolute
+from .storage.staging_area import StagingArea
 
 BLUEPRINT = "_uploads"
 ENDPOINT = f"{BLUEPRINT}.uploaded_file"
@@ -173,7 +175,7 @@ def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blue
     configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
     for name, configuration in configurations.items():
         configuration.storage(name)  # what cannot work is an error now, and not in a request
-    tempfile.gettempdir()  # looks for one that can be written to, once, and must not do so on an event loop
+    app.upload_staging = _staging_area(app)  # type: ignore[attr-defined]
     served = _flag(app.config.get("UPLOADS_AUTOSERVE", True)) and any(
         configuration.is_served(name) for name, configuration in configurations.items()
     )
@@ -186,11 +188,10 @@ def streams(app: Any) -> bool:
     return bool(configurations_of(app)) and _flag(app.config.get("UPLOADS_STREAMING", True))
 
 
-def staging_storage(app: Any) -> LocalStorage:
+def staging_area(app: Any) -> StagingArea:
     """Return where the uploads of an app are staged: on the disk, whatever its sets are."""
-    destinations = [configuration.destination for configuration in configurations_of(app).values()]
-    first = next(filter(is_local, destinations), None)
-    return LocalStorage(os.fspath(app.config.get("UPLOADS_STAGING_DIR") or first or tempfile.gettempdir()))
+    area: StagingArea = app.upload_staging
+    return area
 
 
 def min_rate(app: Any) -> float | None:
@@ -203,6 +204,13 @@ def configurations_of(app: Any) -> dict[str, UploadConfiguration]:
     """Return the configurations that are stored on an app, by the names of the sets."""
     configurations: dict[str, UploadConfiguration] = getattr(app, "upload_set_config", {})
     return configurations
+
+
+def _staging_area(app: App) -> StagingArea:
+    destinations = [configuration.destination for configuration in configurations_of(app).values()]
+    chosen = app.config.get("UPLOADS_STAGING_DIR")
+    first = [absolute(os.fspath(chosen))] if chosen else []
+    return StagingArea([*first, *filter(is_local, destinations), tempfile.gettempdir()])
 
 
 def _default_dest(uset: ConfigurableSet, app: App) -> Destination | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from threading import Lock
 from typing import IO, Any
 from weakref import WeakKeyDictionary
@@ -31,23 +31,14 @@ from .testing import BaseTestingFileStorage
 MAX_ATTEMPTS = 1000
 
 
-def saving(
-    uset: BaseUploadSet, storage: FileStorage | BasePart, folder: str | None, name: str | None, overwrite: bool
-) -> Steps[str]:
-    """Save one upload and return its name."""
-    upload = _Upload(uset, storage, folder, name, overwrite)
-    yield from _save_together([upload])
-    return str(upload.target)
+def several(storages: Iterable[FileStorage]) -> Iterable[FileStorage]:
+    """Return what ``save_all`` was given.
 
-
-def saving_all(uset: BaseUploadSet, storages: Iterable[FileStorage], folder: str | None) -> Steps[list[str]]:
-    """Save all of some uploads or none, and return their names."""
+    :raises TypeError: it was given a single upload.
+    """
     if isinstance(storages, FileStorage):
         raise TypeError("save_all takes several uploads, and was given one: use save, or a list")
-    pretended: set[StoredName] = set()
-    uploads = [_Upload(uset, storage, folder, pretended=pretended) for storage in storages]
-    yield from _save_together(uploads)
-    return [str(upload.target) for upload in uploads]
+    return storages
 
 
 def deleting(uset: BaseUploadSet, filename: str) -> Steps[None]:
@@ -69,30 +60,53 @@ def free_basename(storage: Storage[Any], target_folder: str, basename: str) -> s
     return numbered(basename, free_number(lambda n: storage.is_taken(_namesake(name, n))))
 
 
-def _save_together(uploads: list[_Upload]) -> Steps[None]:
-    try:
-        for phase in (_Upload.choose_name, _Upload.stage, _Upload.publish):
-            for position, upload in enumerate(uploads, 1):
-                try:
-                    yield from phase(upload)
-                except Exception as error:
-                    upload.explain(error)
-                    if len(uploads) > 1:
-                        error.add_note(f"It was file {position} of {len(uploads)}, so none of them is saved.")
-                    if isinstance(error, UploadNotAllowed) and upload_rejected.receivers:
-                        yield from upload.announce(upload_rejected, error=error)
-                    raise
-    except BaseException as error:
-        for upload in reversed(uploads):
-            upload.withdraw(error)
-        raise
-    finally:
-        with ExitStack() as closing:
-            for upload in uploads:
-                closing.callback(upload.close)
-    for upload in uploads:
+class Saving:
+    """Uploads on their way into a set: all of them get a name or none."""
+
+    def __init__(
+        self,
+        uset: BaseUploadSet,
+        storages: Iterable[FileStorage | BasePart],
+        folder: str | None,
+        name: str | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        pretended: set[StoredName] = set()
+        self._uploads = [_Upload(uset, storage, folder, name, overwrite, pretended) for storage in storages]
+        self._is_undone = False
+
+    def steps(self) -> Steps[list[str]]:
+        """Save them, and return their names."""
+        try:
+            for phase in (_Upload.choose_name, _Upload.stage, _Upload.publish, _Upload.finish):
+                yield from self._each(phase)
+        except BaseException as error:
+            self.undo(error)
+            raise
+        names = [str(upload.target) for upload in self._uploads]
         if upload_saved.receivers:
-            yield from upload.announce(upload_saved, name=str(upload.target))
+            for upload, name in zip(self._uploads, names, strict=True):
+                yield from upload.announce(upload_saved, name=name)
+        return names
+
+    def _each(self, phase: Callable[[_Upload], Steps[None]]) -> Steps[None]:
+        for position, upload in enumerate(self._uploads, 1):
+            try:
+                yield from phase(upload)
+            except Exception as error:
+                upload.explain(error)
+                if len(self._uploads) > 1:
+                    error.add_note(f"It was file {position} of {len(self._uploads)}, so none of them is saved.")
+                if isinstance(error, UploadNotAllowed) and upload_rejected.receivers:
+                    yield from upload.announce(upload_rejected, error=error)
+                raise
+
+    def undo(self, reason: BaseException) -> None:
+        """Take all of them back, also after the last step: their names are lost to a caller who was cancelled."""
+        if not self._is_undone:
+            self._is_undone = True
+            for upload in reversed(self._uploads):
+                upload.withdraw(reason)
 
 
 class _Upload:
@@ -103,9 +117,9 @@ class _Upload:
         uset: BaseUploadSet,
         storage: FileStorage | BasePart,
         folder: str | None,
-        name: str | None = None,
-        overwrite: bool = False,
-        pretended: set[StoredName] | None = None,
+        name: str | None,
+        overwrite: bool,
+        pretended: set[StoredName],
     ) -> None:
         self.uset = uset
         self.storage = storage
@@ -116,10 +130,11 @@ class _Upload:
         self._overwrite = overwrite
         self._store: Storage[Any] = uset._storage
         # Names that went to files of tests, which no storage knows of.
-        self._pretended = set() if pretended is None else pretended
+        self._pretended = pretended
         self._staged: StagedUpload | None = None
-        # Whether the storage had to have a name before all was staged.
+        # Whether the storage had to have a name before all was staged, and whether it was given any.
         self._is_reserved = False
+        self._has_tried_names = False
 
     def choose_name(self) -> Steps[None]:
         """Decide whether it may be saved, and under which name."""
@@ -220,6 +235,7 @@ class _Upload:
     def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
         if self._staged is None:
             return (yield from self._pretend())
+        self._has_tried_names = True
         try:
             yield from take(self._staged, self.target, overwrite=self._overwrite)
         except FileExistsError:
@@ -237,21 +253,29 @@ class _Upload:
         return True
 
     def withdraw(self, reason: BaseException) -> None:
-        """Undo :meth:`publish`, because something failed."""
+        """Undo all that was done, because something failed. What stays is said in a note on the reason."""
         if isinstance(self.storage, BaseTestingFileStorage):
             self.storage.saved = None
         if self._staged is None:
             return
         try:
             # What an overwriting upload has replaced cannot come back: better the new file than none.
-            if not self._overwrite:
+            if self._has_tried_names and not self._overwrite:
                 self._store.withdraw(self._staged, self.target)
-            self.close()
         except Exception as error:  # the others are to be taken back, too
             reason.add_note(f"The file {str(self.target)!r} could not be taken back: {error}")
+        try:
+            self.close()
+        except Exception as error:
+            reason.add_note(f"What was staged of {str(self.target)!r} could not be closed: {error}")
+
+    def finish(self) -> Steps[None]:
+        """Close it. An error of close(2) may be about the content, so that it counts like one of a write."""
+        self.close()
+        yield from ()
 
     def close(self) -> None:
-        """Let go of what was staged; without a name, nothing is left of it."""
+        """Close what was staged; without a name, nothing is left of it."""
         if self._staged is None:
             return
         if not (isinstance(self.storage, BaseReceivedFile) and self.storage.spool.owns(self._staged)):

@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from inspect import isawaitable
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from quart import Request
 from quart.datastructures import FileStorage as QuartFileStorage
 
 from .body import UploadBody
-from .forms import FormLimits
+from .multipart import FormLimits
 from .reading import BaseFormReader, BasePart, Reading
 from .received import BaseReceivedFile
 from .steps import drive_inline, in_thread
@@ -27,12 +28,15 @@ class ReceivedFile(BaseReceivedFile, QuartFileStorage):
     """An upload in ``request.files``, already staged."""
 
     async def save(self, destination: str | PathLike[str], buffer_size: int = 16384) -> None:  # type: ignore[override]
-        """Store the file under a path, in the place of what is there.
+        """Store the file under a path. What is there is written into, as the framework does it.
 
         :param destination: the path.
-        :param buffer_size: not used.
+        :param buffer_size: used only for a stream that the app put in the place of the content.
         """
-        await in_thread(self._save_as, destination)
+        if self.is_replaced:
+            await super().save(Path(destination), buffer_size)
+        else:
+            await in_thread(self._save_as, destination)
 
 
 class Part(BasePart):
@@ -73,7 +77,8 @@ class FormReader(BaseFormReader[Part]):
         # For whoever looks at request.form and request.files from now on.
         request._form, request._files = request.parameter_storage_class(), request.parameter_storage_class()
         if request.mimetype == "multipart/form-data":
-            self._reading = reading_of(request, self._receive)
+            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
+            self._reading = start_reading(request.content_type or "", limits, self._receive)
         self._body = request.body
         self._received = 0
         self._total: int | None = request.content_length
@@ -104,7 +109,6 @@ class FormReader(BaseFormReader[Part]):
         return data
 
 
-def reading_of(request: Request, receive: Callable[[bool], Awaitable[bytes | None]]) -> Reading:
-    """Start reading the form of a request."""
-    limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-    return Reading(request.content_type or "", limits, receive, partial(in_thread, at_once=True))
+def start_reading(content_type: str, limits: FormLimits, receive: Callable[[bool], Awaitable[bytes | None]]) -> Reading:
+    """Start reading a form, and write what it brings in worker threads."""
+    return Reading(content_type, limits, receive, partial(in_thread, at_once=True))

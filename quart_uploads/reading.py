@@ -17,10 +17,12 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
 from .exceptions import InsufficientStorage
-from .forms import PART_END, Event, FormDecoder, FormLimits, PartHead
+from .multipart import PART_END, Event, FormDecoder, FormLimits
+from .part_head import PartHead
 from .steps import Steps, settled
-from .storage import LocalStorage, Spool
+from .storage import Spool
 from .storage.spool import ALL_IN_MEMORY, BATCH, IN_MEMORY, SharedFile
+from .storage.staging_area import StagingArea
 
 F = TypeVar("F")
 
@@ -28,16 +30,22 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _MORE = object()
 
+#: Bytes of memory that a piece of a batch takes beside its content.
+PIECE_OVERHEAD = 64
+#: Pieces that have fewer bytes on average are joined.
+SMALL_PIECE = 1 << 10
+
 
 class Reading:
     """A form that is being read.
+
+    A request without a body is an empty form, whatever its Content-Type says: some clients send one with every request.
 
     :param content_type: the Content-Type of the request.
     :param limits: what the form may have.
     :param receive: returns the next bytes of the body, ``b""`` at its end. It is given whether there is
         something to write meanwhile; if so, it may return ``None`` while the client is silent.
     :param block: calls a blocking function.
-    :raises BadRequest: the content type has no valid boundary.
     """
 
     def __init__(
@@ -47,7 +55,8 @@ class Reading:
         receive: Callable[[bool], Any],
         block: Callable[[Callable[[], None]], Any],
     ) -> None:
-        self._decoder = FormDecoder(content_type, limits)
+        self._decoder: FormDecoder | None = None
+        self._content_type = content_type
         self._limits = limits
         self._receive = receive
         self._block = block
@@ -58,7 +67,7 @@ class Reading:
     def next_part(self) -> Steps[PartHead | None]:
         """Return the head of the next part, reading past what is left of the last one; ``None`` at the end.
 
-        :raises BadRequest: the form is broken, or ends before its closing boundary.
+        :raises BadRequest: the form has no valid boundary, is broken, or ends before its closing boundary.
         """
         while not self._ended:
             event: Any = next(self._events, _MORE)
@@ -73,7 +82,7 @@ class Reading:
         """Return the next bytes of the part, in pieces, about 1 MiB in all; none at its end."""
         batch: list[bytes] = []
         size = 0
-        while self._in_part and size < BATCH:
+        while self._in_part and size + len(batch) * PIECE_OVERHEAD < BATCH:
             event: Any = next(self._events, _MORE)
             if event is PART_END:
                 self._in_part = False
@@ -83,7 +92,7 @@ class Reading:
             else:
                 batch.append(event)
                 size += len(event)
-        return batch
+        return [b"".join(batch)] if size < len(batch) * SMALL_PIECE else batch
 
     def text(self, head: PartHead) -> Steps[str]:
         """Return the rest of the part as a text.
@@ -91,14 +100,16 @@ class Reading:
         :raises RequestEntityTooLarge: it is larger than the limit of a field.
         """
         pieces: list[bytes] = []
+        size = 0
         while batch := (yield from self.next_batch()):
             pieces += batch
-            if self._limits.memory is not None and sum(map(len, pieces)) > self._limits.memory:
+            size += sum(map(len, batch))
+            if self._limits.memory is not None and size > self._limits.memory:
                 raise RequestEntityTooLarge(f"The field {head.name!r} is larger than MAX_FORM_MEMORY_SIZE.")
         return b"".join(pieces).decode(head.charset, "replace")
 
     def collect(
-        self, storage: LocalStorage, make_file: Callable[[Spool, PartHead], F]
+        self, area: StagingArea, make_file: Callable[[Spool, PartHead], F]
     ) -> Steps[tuple[list[tuple[str, str]], list[tuple[str, F]]]]:
         """Return all fields and files, the files staged.
 
@@ -107,13 +118,13 @@ class Reading:
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, F]] = []
         spools: list[Spool] = []
-        in_memory, shared = ALL_IN_MEMORY, SharedFile(storage)
+        in_memory, shared = ALL_IN_MEMORY, SharedFile(area)
         try:
             while (head := (yield from self.next_part())) is not None:
                 if head.filename is None:
                     fields.append((head.name, (yield from self.text(head))))
                     continue
-                spool = Spool(storage)
+                spool = Spool(area)
                 spools.append(spool)
                 while batch := (yield from self.next_batch()):
                     if spool.add(batch):
@@ -125,9 +136,9 @@ class Reading:
                     else:
                         yield from self._write(partial(spool.share, shared))
                 files.append((head.name, make_file(spool, head)))
-        except BaseException:
-            for spool in spools:
-                yield from settled(self._block(spool.close))
+        except BaseException as reason:
+            # In one call: a client that has left cancels its request, and what was left to do would not be done.
+            yield from settled(self._block(partial(_close_all, spools, reason)))
             raise
         return fields, files
 
@@ -136,16 +147,25 @@ class Reading:
             yield from settled(self._block(write))
 
     def _feed(self, may_pause: bool) -> Steps[bool]:
-        """Receive more bytes; tells whether some came, or the end."""
+        """Receive more bytes. Return True if some came, or the end."""
         data = yield from settled(self._receive(may_pause))
         if data is None:
             return False
-        self._events = self._decoder.feed(data)
+        if self._decoder is None and data:
+            self._decoder = FormDecoder(self._content_type, self._limits)
+        self._events = self._decoder.feed(data) if self._decoder else iter(())
         if not data:
-            # The parser looks only at its end whether the form is whole.
-            next(self._events, None)
+            next(self._events, None)  # looks whether the form is whole
             self._ended = True
         return True
+
+
+def _close_all(spools: list[Spool], reason: BaseException) -> None:
+    for spool in spools:
+        try:
+            spool.close()
+        except OSError as error:
+            reason.add_note(f"A file that was received could not be closed: {error}")
 
 
 class BasePart(ABC):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import IO
 
 from werkzeug.datastructures import FileStorage
 
-from .forms import PartHead
 from .names import StoredName
+from .part_head import PartHead
 from .steps import drive
 from .storage import LocalStorage, Spool
 
@@ -45,7 +46,7 @@ class BaseReceivedFile(FileStorage):
         return super().content_length if self.is_replaced else self.spool.size
 
     def close(self) -> None:
-        """Let go of the content, on the disk too. The request does it when it ends."""
+        """Give the content up, on the disk too. The request does it when it ends."""
         if self.is_replaced:
             self._replacement.close()
         if self._reader is not None:
@@ -53,15 +54,24 @@ class BaseReceivedFile(FileStorage):
         self.spool.close()
 
     def _save_as(self, path: str | os.PathLike[str]) -> None:
-        """Store the content under a path, in the place of what is there."""
-        directory, basename = os.path.split(os.path.abspath(path))
+        """Store the content under a path: as a new file in one step, or in the file that is there."""
+        if not os.path.lexists(path):
+            with suppress(FileExistsError):  # it is there by now
+                self._publish_at(os.path.abspath(path))
+                return
+        # Who made it may hold it open, or rely on its mode, its owner, or that it is a link, a pipe or a device.
+        with open(path, "wb", buffering=0) as file:
+            self.spool.write_to(file.fileno())
+
+    def _publish_at(self, path: str) -> None:
+        directory, basename = os.path.split(path)
         storage = LocalStorage(directory)
         staged = self.spool.claim(storage) or storage.stage()
         try:
             if not self.spool.owns(staged):
                 for pieces in self.spool.pieces():
                     staged.write_all(pieces)
-            drive(storage.publish(staged, StoredName("", basename), overwrite=True))
+            drive(storage.publish(staged, StoredName("", basename)))
         finally:
             if not self.spool.owns(staged):
                 staged.close()

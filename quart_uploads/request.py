@@ -2,23 +2,48 @@
 
 from __future__ import annotations
 
-import warnings
 from contextlib import ExitStack
 from typing import Any
 
 from quart import Quart, Request, current_app
 from quart.asgi import ASGIHTTPConnection
+from quart.formparser import FormDataParser
 from quart.wrappers.request import Body
-from werkzeug.datastructures import FileStorage, iter_multi_items
+from werkzeug.datastructures import FileStorage, MultiDict, iter_multi_items
 
 from .body import UploadBody
-from .config import min_rate, staging_storage
+from .config import min_rate, staging_area
+from .foreign import own_hook, warn_of_foreign
 from .heap import keep_large_blocks
-from .reader import PAUSE, ReceivedFile, reading_of
+from .multipart import FormLimits
+from .reader import PAUSE, ReceivedFile, start_reading
 from .steps import drive_inline, in_thread
 
 # Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
 _QUART_WAITS = hasattr(Body, "put")
+
+
+class UploadFormParser(FormDataParser):
+    """Reads a form whose files are staged while they arrive."""
+
+    #: The Content-Type of the request. In its parameters the framework leaves out what some clients send.
+    content_type: str = ""
+
+    async def parse(
+        self, body: Body, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
+    ) -> tuple[MultiDict[str, Any], MultiDict[str, Any]]:
+        """Return the fields and the files of a form."""
+        if mimetype != "multipart/form-data" or not isinstance(body, UploadBody):
+            return await super().parse(body, mimetype, content_length, options)
+
+        async def receive(may_pause: bool) -> bytes | None:
+            return await body.get(PAUSE if may_pause else None)
+
+        limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
+        reading = start_reading(self.content_type, limits, receive)
+        fields, files = await drive_inline(reading.collect(staging_area(current_app), ReceivedFile))
+        make: Any = self.cls
+        return make(fields), make(files)
 
 
 class UploadRequest(Request):
@@ -26,6 +51,7 @@ class UploadRequest(Request):
 
     body: UploadBody
     body_class = UploadBody
+    form_data_parser_class = UploadFormParser
 
     def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
         # Quart's timeout is for the whole body, and would end a long upload that is well on its way.
@@ -42,20 +68,12 @@ class UploadRequest(Request):
         self._max_content_length = value
         self.body.limit = value
 
-    async def _load_form_data(self) -> None:
-        if self.mimetype != "multipart/form-data":
-            await super()._load_form_data()
-            return
-        async with self._parsing_lock:
-            if self._form is not None:
-                return
-            reading = reading_of(self, self._receive)
-            fields, files = await drive_inline(reading.collect(staging_storage(current_app), ReceivedFile))
-            self._form = self.parameter_storage_class(fields)
-            self._files = self.parameter_storage_class(files)
-
-    async def _receive(self, may_pause: bool) -> bytes | None:
-        return await self.body.get(PAUSE if may_pause else None)
+    def make_form_data_parser(self) -> FormDataParser:
+        """Return what reads the form."""
+        parser = super().make_form_data_parser()
+        if isinstance(parser, UploadFormParser):
+            parser.content_type = self.content_type or ""
+        return parser
 
     async def close(self) -> None:
         """Let go of the files; those that were saved stay."""
@@ -130,11 +148,10 @@ def install_streaming(app: Quart) -> None:
     if issubclass(app.request_class, UploadRequest):
         return
     if not issubclass(app.asgi_http_class, ASGIHTTPConnection):
-        warnings.warn(
-            f"{app.asgi_http_class.__name__} is not Quart's own connection class, so that uploads of this app are not "
-            "streamed. Set UPLOADS_STREAMING = False to say that this is meant.",
-            stacklevel=4,
-        )
+        warn_of_foreign(f"{app.asgi_http_class.__name__} is not Quart's own connection class")
+        return
+    if own := own_hook(app.request_class, Request, ("form_data_parser_class", "make_form_data_parser")):
+        warn_of_foreign(own)
         return
     request_class: Any = type("UploadRequest", (UploadRequest, app.request_class), {})
     app.request_class = request_class

@@ -17,7 +17,7 @@ from werkzeug.datastructures import FileStorage
 
 from .config import ENDPOINT
 from .names import check_stored
-from .operations import deleting, free_basename, listing, saving, saving_all
+from .operations import Saving, deleting, free_basename, listing, several
 from .reader import FormReader, Part, ProgressHook, ReceivedFile
 from .rules import BaseUploadSet
 from .steps import completed, drive_async, in_thread, start_in_thread
@@ -48,8 +48,8 @@ class UploadSet(BaseUploadSet):
     ) -> str:
         """Save an upload and return its name in the set, with its folder.
 
-        The whole upload is stored, wherever its stream stands. It appears under its name in one step. If the
-        task is cancelled, either all of it is stored or nothing.
+        The whole upload is stored, wherever its stream stands. It appears under its name in one step. If the task is
+        cancelled, nothing is stored, unless a file was already replaced: then the new one stays.
 
         :param storage: the upload.
         :param folder: the folder to save it in; may be nested, and is made if need be.
@@ -62,9 +62,13 @@ class UploadSet(BaseUploadSet):
             takes the folder out of the set.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
-        saved = saving(self, storage, folder, name, overwrite)
+        operation = Saving(self, [storage], folder, name, overwrite)
         # What was received already needs little more than its name.
-        return await drive_async(saved, alone=self._storage.is_slow, at_once=not isinstance(storage, ReceivedFile))
+        at_once = not isinstance(storage, ReceivedFile)
+        (saved,) = await drive_async(
+            operation.steps(), undo=operation.undo, alone=self._storage.is_slow, at_once=at_once
+        )
+        return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.
@@ -91,7 +95,8 @@ class UploadSet(BaseUploadSet):
         :param folder: the folder to save them in.
         :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
         """
-        return await drive_async(saving_all(self, storages, folder), alone=self._storage.is_slow)
+        operation = Saving(self, several(storages), folder)
+        return await drive_async(operation.steps(), undo=operation.undo, alone=self._storage.is_slow)
 
     async def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on.

@@ -45,11 +45,19 @@ def drive(steps: Steps[T]) -> T:
             steps.throw(TypeError(f"A hook of a blocking upload set must not be a coroutine, as {awaited!r} is"))
 
 
-async def drive_async(steps: Steps[T], *, alone: bool = False, at_once: bool = False) -> T:
+async def drive_async(
+    steps: Steps[T],
+    *,
+    undo: Callable[[BaseException], None] = lambda reason: None,
+    alone: bool = False,
+    at_once: bool = False,
+) -> T:
     """Run an operation in worker threads, and what its hooks returned on the event loop.
 
     If the task is cancelled, the operation is ended at its next yield and has cleaned up when this returns.
 
+    :param undo: is called in a thread if the task is cancelled, with the reason. The operation may have come to its
+        end, though its result is lost.
     :param alone: see :func:`start_in_thread`.
     :param at_once: see :func:`start_in_thread`.
     """
@@ -57,10 +65,14 @@ async def drive_async(steps: Steps[T], *, alone: bool = False, at_once: bool = F
     async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
         return await in_thread(_advance, resume, value, alone=alone, at_once=at_once)
 
+    def end(reason: BaseException) -> None:
+        steps.close()
+        undo(reason)
+
     try:
         return await _drive(steps, advance)
-    except asyncio.CancelledError:
-        await in_thread(steps.close, alone=alone)
+    except asyncio.CancelledError as reason:
+        await in_thread(end, reason, alone=alone)
         raise
 
 

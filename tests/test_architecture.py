@@ -13,8 +13,8 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "workers", "heap", "search"},
-    {"names", "media", "signals", "steps", "forms"},
+    {"exceptions", "extensions", "workers", "heap", "foreign", "part_head"},
+    {"names", "media", "signals", "steps", "multipart"},
     {"storage"},
     {"config", "received", "reading", "testing"},
     {"rules"},
@@ -30,7 +30,6 @@ FRAMEWORKS = {
     "quart": {"body", "reader", "request", "sets", "serving", "app"},
     "flask": {"flask"},
     "aiofiles": {"sets", "serving"},
-    "multipart": {"forms"},
 }
 STORE_CLIENT = "storage/objects.py"
 

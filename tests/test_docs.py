@@ -23,7 +23,7 @@ from quart.datastructures import FileStorage as QuartFileStorage
 
 import quart_uploads
 from quart_uploads import UploadSet, configure_uploads
-from quart_uploads.config import min_rate, staging_storage
+from quart_uploads.config import min_rate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
@@ -206,7 +206,6 @@ def keys_in_code() -> set[str]:
         configure_uploads(app, uset)
     app.config["UPLOADED_X_DEST"] = "/nowhere"
     configure_uploads(app, uset)
-    staging_storage(app)
     min_rate(app)
     return {key for key in app.config.asked if KEY.fullmatch(key)}
 

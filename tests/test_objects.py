@@ -22,7 +22,7 @@ from conftest import Flavour, contents
 from engines import Faults, failing
 
 from quart_uploads import FileTooLarge, upload_saved
-from quart_uploads.config import staging_storage
+from quart_uploads.config import staging_area
 from quart_uploads.names import StoredName
 from quart_uploads.steps import drive
 from quart_uploads.storage import objects
@@ -355,11 +355,12 @@ async def test_uploads_are_staged_on_the_disk_of_a_local_set_or_in_the_temporary
 ) -> None:
     app = flavour.app(UPLOADED_A_DEST=place, UPLOADED_B_DEST=tmp_path, UPLOADED_C_DEST="/other")
     flavour.configure_uploads(app, flavour.UploadSet("a"))
-    assert staging_storage(app).root == tempfile.gettempdir()
+    assert staging_area(app).directory == tempfile.gettempdir()
     flavour.configure_uploads(app, [flavour.UploadSet("b"), flavour.UploadSet("c")])
-    assert staging_storage(app).root == str(tmp_path)
+    assert staging_area(app).directory == str(tmp_path)
     app.config["UPLOADS_STAGING_DIR"] = "/staging"
-    assert staging_storage(app).root == "/staging"
+    flavour.configure_uploads(app, flavour.UploadSet("b"))
+    assert staging_area(app).directory == "/staging"
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,7 @@ async def test_uploads_can_be_staged_on_another_file_system(flavour: Flavour, ap
     if not shared_memory.parent.is_dir() or shared_memory.parent.stat().st_dev == destination.parent.stat().st_dev:
         pytest.skip("needs a second file system")
     app.config["UPLOADS_STAGING_DIR"] = shared_memory
+    flavour.configure_uploads(app, app.files)
 
     async def view() -> Any:
         (upload,) = (await files_of(flavour)).values()

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from flask import Request
 
-from ..forms import FormLimits
+from ..multipart import FormLimits
 from ..reading import BaseFormReader, BasePart, Reading
 from ..received import BaseReceivedFile
 from ..steps import drive
@@ -25,12 +25,16 @@ class ReceivedFile(BaseReceivedFile):
     """An upload in ``request.files``, already staged."""
 
     def save(self, dst: str | PathLike[str] | IO[bytes], buffer_size: int = 16384) -> None:
-        """Store the file under a path, in the place of what is there, or write it to an open file.
+        """Store the file under a path, or write it to an open file.
+
+        What is there is written into, as the framework does it.
 
         :param dst: the path or the file.
-        :param buffer_size: not used.
+        :param buffer_size: used only for a stream that the app put in the place of the content.
         """
-        if isinstance(dst, str | PathLike):
+        if self.is_replaced:
+            super().save(dst, buffer_size)
+        elif isinstance(dst, str | PathLike):
             self._save_as(dst)
         else:
             self.stream.seek(0)
@@ -75,7 +79,8 @@ class FormReader(BaseFormReader[Part]):
         request.__dict__["form"] = request.parameter_storage_class()
         request.__dict__["files"] = request.parameter_storage_class()
         if request.mimetype == "multipart/form-data":
-            self._reading = reading_of(request, self._receive)
+            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
+            self._reading = start_reading(request.content_type or "", limits, self._receive)
         self._stream = request.stream
         self._received = 0
         self._total = request.content_length
@@ -101,7 +106,6 @@ class FormReader(BaseFormReader[Part]):
         return data
 
 
-def reading_of(request: Request, receive: Callable[[bool], bytes]) -> Reading:
-    """Start reading the form of a request."""
-    limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-    return Reading(request.content_type or "", limits, receive, lambda function: function())
+def start_reading(content_type: str, limits: FormLimits, receive: Callable[[bool], bytes]) -> Reading:
+    """Start reading a form, and write what it brings at once."""
+    return Reading(content_type, limits, receive, lambda function: function())

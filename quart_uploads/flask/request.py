@@ -2,31 +2,57 @@
 
 from __future__ import annotations
 
-from flask import Flask, Request, current_app
+from typing import IO, Any
 
-from ..config import staging_storage
+from flask import Flask, Request, current_app
+from werkzeug.datastructures import MultiDict
+from werkzeug.formparser import FormDataParser
+
+from ..config import staging_area
+from ..foreign import own_hook, warn_of_foreign
+from ..multipart import FormLimits
 from ..steps import drive
-from .reader import READ, ReceivedFile, reading_of
+from .reader import READ, ReceivedFile, start_reading
+
+
+class UploadFormParser(FormDataParser):
+    """Reads a form whose files are staged while they arrive."""
+
+    #: The Content-Type of the request. In its parameters the framework leaves out what some clients send.
+    content_type: str = ""
+
+    def parse(
+        self, stream: IO[bytes], mimetype: str, content_length: int | None, options: dict[str, str] | None = None
+    ) -> tuple[IO[bytes], MultiDict[str, str], MultiDict[str, Any]]:
+        """Return the stream of the request, and the fields and the files of a form."""
+        if mimetype != "multipart/form-data":
+            return super().parse(stream, mimetype, content_length, options)
+        limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
+        reading = start_reading(self.content_type, limits, lambda may_pause: stream.read(READ))
+        fields, files = drive(reading.collect(staging_area(current_app), ReceivedFile))
+        return stream, self.cls(fields), self.cls(files)
 
 
 class UploadRequest(Request):
     """A request whose files are staged while they arrive."""
 
-    def _load_form_data(self) -> None:
-        if self.mimetype != "multipart/form-data" or "form" in self.__dict__:
-            super()._load_form_data()
-            return
-        # Werkzeug limits the stream to MAX_CONTENT_LENGTH, and reads it again if get_data() has read it before.
-        stream = self._get_stream_for_parsing()
-        reading = reading_of(self, lambda may_pause: stream.read(READ))
-        fields, files = drive(reading.collect(staging_storage(current_app), ReceivedFile))
-        self.__dict__["stream"] = stream
-        self.__dict__["form"] = self.parameter_storage_class(fields)
-        self.__dict__["files"] = self.parameter_storage_class(files)
+    form_data_parser_class = UploadFormParser
+
+    def make_form_data_parser(self) -> FormDataParser:
+        """Return what reads the form."""
+        parser = super().make_form_data_parser()
+        if isinstance(parser, UploadFormParser):
+            parser.content_type = self.content_type or ""
+        return parser
 
 
 def install_streaming(app: Flask) -> None:
     """Extend an app's own request class, once."""
-    if not issubclass(app.request_class, UploadRequest):
-        request_class: type[Request] = type("UploadRequest", (UploadRequest, app.request_class), {})
-        app.request_class = request_class
+    if issubclass(app.request_class, UploadRequest):
+        return
+    hooks = ("form_data_parser_class", "make_form_data_parser", "_get_file_stream")
+    if own := own_hook(app.request_class, Request, hooks):
+        warn_of_foreign(own)
+        return
+    request_class: type[Request] = type("UploadRequest", (UploadRequest, app.request_class), {})
+    app.request_class = request_class

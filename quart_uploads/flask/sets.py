@@ -13,7 +13,7 @@ from werkzeug.datastructures import FileStorage
 
 from ..config import ENDPOINT
 from ..names import check_stored
-from ..operations import deleting, free_basename, listing, saving, saving_all
+from ..operations import Saving, deleting, free_basename, listing, several
 from ..rules import BaseUploadSet
 from ..steps import drive
 from ..storage import FileInfo, StoredFile
@@ -42,7 +42,8 @@ class UploadSet(BaseUploadSet):
         overwrite: bool = False,
     ) -> str:
         """Save an upload and return its name in the set, with its folder. See :meth:`quart_uploads.UploadSet.save`."""
-        return drive(saving(self, storage, folder, name, overwrite))
+        (saved,) = drive(Saving(self, [storage], folder, name, overwrite).steps())
+        return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives. See :meth:`quart_uploads.UploadSet.receive`."""
@@ -50,7 +51,7 @@ class UploadSet(BaseUploadSet):
 
     def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
         """Save several uploads, all or none. See :meth:`quart_uploads.UploadSet.save_all`."""
-        return drive(saving_all(self, storages, folder))
+        return drive(Saving(self, several(storages), folder).steps())
 
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator
 from io import BytesIO, UnsupportedOperation
 from threading import Lock
@@ -10,6 +11,7 @@ from typing import IO, Any
 from .base import StagedUpload, Storage
 from .local import LocalStorage
 from .staging import StagedFile
+from .staging_area import StagingArea
 
 #: Bytes of an upload that stay in memory: writing them costs less than making a file.
 IN_MEMORY = 64 << 10
@@ -30,11 +32,11 @@ class _ReadOnlyBytes(BytesIO):
 class SharedFile:
     """A file that small uploads share.
 
-    :param storage: where it is staged.
+    :param area: where it is staged.
     """
 
-    def __init__(self, storage: LocalStorage) -> None:
-        self._storage = storage
+    def __init__(self, area: StagingArea) -> None:
+        self._area = area
         self._lock = Lock()
         self._file: StagedFile | None = None
         self._users = 0
@@ -43,7 +45,7 @@ class SharedFile:
         """Take an upload, and return where in the file it begins. :meth:`release` it even if this fails."""
         with self._lock:
             self._users += 1
-            self._file = self._file or self._storage.stage()
+            self._file = self._file or self._area.stage()
             offset = self._file.size
             self._file.write_all(pieces)
             return offset
@@ -67,12 +69,12 @@ class SharedFile:
 class Spool:
     """Takes the bytes of one upload, and lets a set publish them.
 
-    :param storage: where they are staged.
+    :param area: where they are staged.
     """
 
-    def __init__(self, storage: LocalStorage) -> None:
+    def __init__(self, area: StagingArea) -> None:
         self.size: int = 0
-        self._storage = storage
+        self._area = area
         self._pending: list[bytes] = []
         self._staged: StagedFile | None = None
         self._shared: SharedFile | None = None
@@ -91,7 +93,7 @@ class Spool:
         :raises OSError: it could not be written.
         """
         if self._staged is None:
-            self._staged = self._storage.stage()
+            self._staged = self._area.stage()
         pending, self._pending = self._pending, []
         self._staged.write_all(pending)
 
@@ -112,8 +114,7 @@ class Spool:
 
         :returns: ``None`` if the content has to be copied from :meth:`pieces`.
         """
-        if self._closed:
-            raise ValueError("The upload is gone: its request is over. Save it before that")
+        self._check_open()
         if self._staged is None:
             return None
         if not isinstance(target, LocalStorage):
@@ -122,6 +123,7 @@ class Spool:
 
     def pieces(self) -> Generator[list[bytes], None, None]:
         """Yield the content. Blocks."""
+        self._check_open()
         if self._staged is None:
             yield self._small()
         else:
@@ -141,16 +143,38 @@ class Spool:
         return staged is self._staged
 
     def open(self) -> IO[bytes]:
-        """Return a stream for reading the content. To be called once, all streams would share one position."""
+        """Return a stream for reading the content. To be called once, all streams would share one position.
+
+        :raises ValueError: the request is over, and the content gone.
+        """
+        self._check_open()
         if self._staged is None:
             return _ReadOnlyBytes(b"".join(self._small()))
         return self._staged.reader()
 
+    def write_to(self, target: int) -> None:
+        """Write the content to an open file. Blocks.
+
+        :param target: the file's descriptor.
+        """
+        self._check_open()
+        if self._staged is not None:
+            for _ in self._staged.copy_to(target):
+                pass
+            return
+        content = memoryview(b"".join(self._small()))
+        while content:
+            content = content[os.write(target, content) :]
+
     def close(self) -> None:
-        """Let go of the content. Blocks."""
-        if self._shared is not None and not self._closed:
-            self._shared.release()
-        self._closed = True
+        """Give the content up. Blocks."""
+        was_closed, self._closed = self._closed, True
         self._pending = []
+        if self._shared is not None and not was_closed:
+            self._shared.release()
         if self._staged is not None:
             self._staged.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ValueError("The upload is gone: its request is over. Read or save it before that")

@@ -12,12 +12,14 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from io import FileIO
+from io import BufferedReader, FileIO
 from threading import Lock
+from typing import IO
 
+from ._copy import copied
 from ._rename import rename_exclusively
 from .base import StagedUpload
-from .stored import CHUNK, PIECE
+from .stored import CHUNK
 
 PART_PREFIX = ".upload-"
 PART_SUFFIX = ".part"
@@ -26,6 +28,8 @@ PART_SUFFIX = ".part"
 _NO_TMPFILE = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.ENOENT, errno.EINVAL, errno.ENOSYS})
 # What link(2) answers where there are no hard links: EPERM on vfat, the others from network and FUSE file systems.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
+# What a look-up answers where there is no file.
+_NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 _MODE = 0o666  # less the umask, as for any file that a program makes
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
@@ -61,6 +65,8 @@ class StagedFile(StagedUpload):
         # Two saves of one upload may be at it at the same time, and one of them may have to put another file in place.
         self._lock = Lock()
         self._sealed: tuple[int, int] | None = None
+        # What it was when it was closed.
+        self._last: os.stat_result | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data.
@@ -107,6 +113,19 @@ class StagedFile(StagedUpload):
                 yield chunk
             self._check_seal()
 
+    def copy_to(self, target: int) -> Iterator[int]:
+        """Write the content to an open file, by the kernel where it can. Yield the bytes of each step.
+
+        :param target: the file's descriptor.
+        :raises ValueError: the content was changed after :meth:`seal`.
+        """
+        with self._lock:
+            source = os.dup(self._file.fileno())
+        with closing(FileIO(source, "r")):
+            self._check_seal()
+            yield from copied(source, target)
+            self._check_seal()
+
     def read(self, offset: int, size: int) -> bytes:
         """Return some of the content. No position moves."""
         with self._lock:
@@ -122,12 +141,12 @@ class StagedFile(StagedUpload):
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
 
-    def reader(self) -> FileIO:
+    def reader(self) -> IO[bytes]:
         """Return a file object for reading the content. All of them share one position."""
         with self._lock:
-            reader = FileIO(os.dup(self._file.fileno()), "r")
-        reader.seek(0)
-        return reader
+            file = FileIO(os.dup(self._file.fileno()), "r")
+        file.seek(0)
+        return BufferedReader(file)
 
     def sync(self) -> None:
         """Return when the content is on the disk."""
@@ -136,21 +155,30 @@ class StagedFile(StagedUpload):
     def move_to(self, directory: str, *, named: bool = False) -> Iterator[None]:
         """Become a file that is staged elsewhere, with the same content, in steps."""
         with StagedFile(directory, named=named) as copy:
-            for chunk in self.chunks():
-                copy.write(chunk)
-                if copy.size % PIECE == 0:
-                    yield
+            for count in self.copy_to(copy._file.fileno()):
+                copy.size += count
+                yield
             with self._lock:
                 self._file, copy._file = copy._file, self._file
                 self._part, copy._part = copy._part, self._part
                 self._sealed = self._sealed and self._state()
 
     def is_at(self, path: str) -> bool:
-        """Tell whether this very file, not just one like it, has the path."""
+        """Return True if this very file, not just one like it, has the path.
+
+        :raises OSError: that could not be found out.
+        """
         try:
-            return os.path.samestat(os.fstat(self._file.fileno()), os.stat(path, follow_symlinks=False))
-        except OSError:
-            return False
+            found = os.stat(path, follow_symlinks=False)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return False
+            raise
+        if not self._file.closed:
+            return os.path.samestat(os.fstat(self._file.fileno()), found)
+        # Once it is closed and deleted, another file may get its number. That would have a later time of its own.
+        last = self._last
+        return last is not None and os.path.samestat(last, found) and last.st_ctime_ns == found.st_ctime_ns
 
     def publish(self, path: str) -> None:
         """Give the file its name, in one step that another process sees whole or not at all.
@@ -190,14 +218,16 @@ class StagedFile(StagedUpload):
             self.publish(path)
 
     def close(self) -> None:
-        """Let go of the file; if it was not published, nothing is left of it."""
+        """Close the file; if it was not published, nothing is left of it. Closing it again does nothing."""
         try:
-            self._file.close()
-        finally:
             if self._part is not None:
                 part, self._part = self._part, None
-                with suppress(FileNotFoundError):  # somebody tidied up
+                with suppress(FileNotFoundError):  # it was tidied up
                     os.unlink(part)
+            if not self._file.closed:
+                self._last = os.fstat(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def _open_anonymous(directory: str) -> int | None:

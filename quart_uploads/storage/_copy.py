@@ -1,0 +1,50 @@
+"""Copy the content of an open file, by the kernel where it can.
+
+It costs less, and some file systems then let both files share their blocks.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+
+from .stored import CHUNK, PIECE
+
+# What the kernel answers where it cannot: EXDEV and EOPNOTSUPP between some file systems, EINVAL for pipes and devices,
+# EBADF for files that are appended to, ENOTSOCK on systems where sendfile(2) is for sockets only.
+_CANNOT = frozenset(
+    {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EPERM, errno.ENOTSOCK}
+)
+
+
+def copied(source: int, target: int) -> Iterator[int]:
+    """Copy all of a file to the position of another, and yield the bytes of each step.
+
+    :param source: its descriptor, whose position does not move.
+    :param target: the descriptor of the other one.
+    :raises OSError: it could not be read or written.
+    """
+    offset = 0
+    for copy in _KERNEL_COPIES:
+        try:
+            while count := copy(source, target, offset):
+                offset += count
+                yield count
+        except OSError as error:
+            if error.errno not in _CANNOT:
+                raise
+    while count := os.write(target, os.pread(source, CHUNK, offset)):
+        offset += count
+        yield count
+
+
+def _copy_range(source: int, target: int, offset: int) -> int:
+    return os.copy_file_range(source, target, PIECE, offset)
+
+
+def _send(source: int, target: int, offset: int) -> int:
+    return os.sendfile(target, source, offset, PIECE)
+
+
+_KERNEL_COPIES = [copy for copy, call in ((_copy_range, "copy_file_range"), (_send, "sendfile")) if hasattr(os, call)]
