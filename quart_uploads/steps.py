@@ -24,9 +24,14 @@ Steps = Generator[Any, Any, T]
 
 def settled(value: Any) -> Steps[Any]:
     """Return what a hook returned, once the driver has awaited it if it has to be."""
-    if isawaitable(value):
-        value = yield value
-    return value
+    if not isawaitable(value):
+        return value
+    try:
+        return (yield value)
+    except GeneratorExit:
+        # The operation was ended before the driver awaited it, and Python would warn of that.
+        getattr(value, "close", lambda: None)()
+        raise
 
 
 def drive(steps: Steps[T]) -> T:
