@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import resource
 from typing import Any
 
 import flask
@@ -14,6 +15,9 @@ import quart_uploads
 import quart_uploads.flask
 
 LIMIT = 10_000_000
+
+if "DESCRIPTORS" in os.environ:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(os.environ["DESCRIPTORS"]),) * 2)
 
 
 def config() -> dict[str, Any]:
