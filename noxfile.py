@@ -117,6 +117,14 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Look for hostile forms for five minutes; ``-- -max_total_time=60`` for one."""
+    install(session, "fuzz")
+    options = session.posargs or ["-max_total_time=300"]
+    session.run("python", "tests/fuzz_forms.py", "-dict=tests/forms.dict", "-max_len=2000", *options, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Compare concurrent uploads with other libraries and frameworks; ``-- --quick`` takes two minutes."""
     install(session, "bench")
