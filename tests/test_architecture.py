@@ -13,7 +13,7 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "workers", "heap", "search"},
+    {"exceptions", "extensions", "wording", "workers", "heap", "search"},
     {"names", "media", "signals", "steps", "forms"},
     {"storage"},
     {"config", "received", "reading", "testing"},
