@@ -44,8 +44,8 @@ def saving_all(uset: BaseUploadSet, storages: Iterable[FileStorage], folder: str
     """Save all of some uploads or none, and return their names."""
     if isinstance(storages, FileStorage):
         raise TypeError("save_all takes several uploads, and was given one: use save, or a list")
-    pretended: set[StoredName] = set()
-    uploads = [_Upload(uset, storage, folder, pretended=pretended) for storage in storages]
+    given: set[StoredName] = set()
+    uploads = [_Upload(uset, storage, folder, given=given) for storage in storages]
     yield from _save_together(uploads)
     return [str(upload.target) for upload in uploads]
 
@@ -105,7 +105,7 @@ class _Upload:
         folder: str | None,
         name: str | None = None,
         overwrite: bool = False,
-        pretended: set[StoredName] | None = None,
+        given: set[StoredName] | None = None,
     ) -> None:
         self.uset = uset
         self.storage = storage
@@ -114,22 +114,24 @@ class _Upload:
         self._folder = folder
         self._name = name
         self._overwrite = overwrite
-        self._store: Storage[Any] = uset._storage
-        # Names that went to files of tests, which no storage knows of.
-        self._pretended = set() if pretended is None else pretended
+        self._store: Storage[Any]
+        # Names that the same operation gave, those of files of tests among them, which no storage knows of.
+        self._given = set() if given is None else given
         self._staged: StagedUpload | None = None
         # Whether the storage had to have a name before all was staged.
         self._is_reserved = False
 
     def choose_name(self) -> Steps[None]:
         """Decide whether it may be saved, and under which name."""
-        basename = yield from settled(self.uset.get_basename(self.uset._check_storage(self.storage)))
+        sent = self.uset._check_storage(self.storage)
+        self._store = self.uset._storage
+        basename = yield from settled(self.uset.get_basename(sent))
         self.target = self.uset._choose_name(self.storage, basename, self._folder, self._name)
 
     def stage(self) -> Steps[None]:
         """Copy the whole of it, wherever its stream stands."""
         if isinstance(self.storage, BaseTestingFileStorage):
-            self.uset._check_size(self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
+            self.uset._check_size(self.storage, self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
             return
         if isinstance(self.storage, BaseReceivedFile) and not self.storage.is_replaced:
             yield from self._claim(self.storage.spool)
@@ -145,7 +147,7 @@ class _Upload:
             yield from self._copy(self.storage.stream)
 
     def _claim(self, spool: Spool) -> Steps[None]:
-        self.uset._check_size(self.target.basename, spool.size)
+        self.uset._check_size(self.storage, self.target.basename, spool.size)
         self._staged = spool.claim(self._store)
         if self._staged is not None:
             return
@@ -166,7 +168,7 @@ class _Upload:
 
     def _look_at(self, staged: StagedUpload) -> Steps[None]:
         """Look at what was staged so far: is it too much, and can the storage go on without a name?"""
-        self.uset._check_size(self.target.basename, staged.size)
+        self.uset._check_size(self.storage, self.target.basename, staged.size)
         if staged.needs_name:
             yield from self._take_name(self._store.reserve)
             self._is_reserved = True
@@ -215,7 +217,7 @@ class _Upload:
             self.uset._check_renamed(self.storage, first.basename, self.target.basename)
 
     def _is_taken(self, name: StoredName) -> bool:
-        return name in self._pretended or self._store.is_taken(name)
+        return name in self._given or self._store.is_taken(name)
 
     def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
         if self._staged is None:
@@ -231,7 +233,7 @@ class _Upload:
         self._store.folder_path(self.target.folder)  # refuses a folder that leads out of the set
         if not self._overwrite and self._is_taken(self.target):
             return False
-        self._pretended.add(self.target)
+        self._given.add(self.target)
         if isinstance(self.storage, BaseTestingFileStorage):
             yield from settled(self.storage.save(self._store.location(str(self.target))))  # type: ignore[func-returns-value]
         return True
