@@ -17,7 +17,7 @@ from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import UploadNotAllowed
-from .names import StoredName, check_basename, check_stored, free_number, numbered
+from .names import StoredName, basename_in, check_basename, check_stored, free_number, numbered
 from .reading import BasePart, answering_for_the_disk
 from .received import BaseReceivedFile
 from .rules import BaseUploadSet
@@ -198,34 +198,50 @@ class _Upload:
         first, number, attempts = self.target, 0, 0
         while not (yield from self._try_name(take)):
             if self.uset._counts_namesakes:
-                # Counting goes on from the number that was lost to another writer, in the same step.
-                number = free_number(lambda n: self._is_taken(_namesake(first, n)), above=number)
-                self.target = _namesake(first, number)
+                number = self._count_up(first, number)
                 continue
-            folder = self._store.folder_path(first.folder)
-            answer = yield from settled(self.uset.resolve_conflict(folder, first.basename))
-            answer = check_basename(answer)
             attempts += 1
-            if (attempts > 1 and answer == self.target.basename) or attempts > MAX_ATTEMPTS:
+            answer = yield from self._ask_for_name(first)
+            if attempts > MAX_ATTEMPTS or self.target.basename == answer != first.basename:
                 raise FileExistsError(
                     errno.EEXIST,
-                    f"{type(self.uset).__name__}.resolve_conflict returned a name that is taken; "
-                    "to replace a file, save it with overwrite=True",
+                    f"{type(self.uset).__name__}.resolve_conflict returned a name that is taken, again; to replace "
+                    "the file, return the name that it was given, or save with overwrite=True",
                     self._store.location(str(self.target)),
                 )
-            self.target = StoredName(first.folder, answer)
-            self.uset._check_renamed(self.storage, first.basename, self.target.basename)
+            if answer != first.basename:
+                self.target = StoredName(first.folder, answer)
+                self.uset._check_renamed(self.storage, first.basename, answer)
+            elif first in self._given:
+                # It would replace another upload of the same save_all, and one of the two would be lost.
+                number = self._count_up(first, number)
+            else:
+                self.target, self._overwrite = first, True
+
+    def _count_up(self, first: StoredName, number: int) -> int:
+        # Counting goes on from the number that was lost to another writer, in the same step.
+        number = free_number(lambda n: self._is_taken(_namesake(first, n)), above=number)
+        self.target = _namesake(first, number)
+        return number
+
+    def _ask_for_name(self, first: StoredName) -> Steps[str]:
+        folder = self._store.folder_path(first.folder)
+        answer = yield from settled(self.uset.resolve_conflict(folder, first.basename))
+        return check_basename(basename_in(folder, answer))
 
     def _is_taken(self, name: StoredName) -> bool:
         return name in self._given or self._store.is_taken(name)
 
     def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
+        if self.target in self._given:
+            return False
         if self._staged is None:
             return (yield from self._pretend())
         try:
             yield from take(self._staged, self.target, overwrite=self._overwrite)
         except FileExistsError:
             return False
+        self._given.add(self.target)
         return True
 
     def _pretend(self) -> Steps[bool]:
