@@ -156,11 +156,15 @@ def basename_in(folder_path: str, answer: str) -> str:
 
 
 def _has_controls(name: str) -> bool:
-    if name.isascii():
-        return not name.isprintable()
     if _without_stray_joiners(name) != name:
         return True
-    return any(unicodedata.category(each) in ("Cc", "Cf", "Cs") for each in name if each not in _JOINERS)
+    return _holds(name.replace("\u200c", "").replace("\u200d", ""), "Cc", "Cf", "Cs")
+
+
+def _holds(name: str, *categories: str) -> bool:
+    if name.isascii():
+        return not name.isprintable()  # all others of ASCII are controls (Cc)
+    return any(unicodedata.category(character) in categories for character in name)
 
 
 def check_stored(filename: str, folder: str | None = None) -> str:
@@ -172,7 +176,7 @@ def check_stored(filename: str, folder: str | None = None) -> str:
     segments = [segment for segment in whole.split("/") if segment not in ("", ".")]
     if whole.startswith("/") or filename.startswith("/") or ".." in segments or "\\" in whole:
         raise InvalidName(f"Security: Path traversal attempt detected in {whole!r}")
-    if not segments or filename.endswith("/") or any(unicodedata.category(c) in ("Cc", "Cs") for c in whole):
+    if not segments or filename.endswith("/") or _holds(whole, "Cc", "Cs"):
         raise InvalidName(f"{whole!r} does not name a file")
     return "/".join(segments)
 

@@ -233,7 +233,7 @@ class _Upload:
         return name in self._given or self._store.is_taken(name)
 
     def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
-        if self.target in self._given:
+        if self._given and self.target in self._given:
             return False
         if self._staged is None:
             return (yield from self._pretend())

@@ -20,6 +20,8 @@ from .stored import FileInfo, StoredFile
 
 # What a look-up answers for a name that no file can have: there is no such file.
 _NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})
+# Characters that a path may have on every system: Windows takes 260, macOS 1,024 bytes, Linux 4,096.
+_SHORT_PATH = 255
 # O_NONBLOCK: opening a pipe that somebody put there must not wait for its other end.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -105,16 +107,17 @@ class LocalStorage(Storage[StagedFile]):
             sync_directories(self.path(target.folder), self.root)
 
     def _place(self, place: Callable[[StagedFile, str], None], staged: StagedFile, target: StoredName) -> None:
-        path = self.path(str(target))
         try:
+            if not target.folder:
+                place(staged, os.path.join(self.root, target.basename))
+                return
             with self._folder(target.folder) as directory:
-                if target.folder:
-                    _check_length(path)
+                _check_length(self.path(str(target)))
                 place(staged, os.path.join(directory, target.basename))
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise InvalidName(f"The name {shown(str(target))!r} is too long, with its folders") from error
-            error.filename, error.filename2 = path, None  # a link of /proc tells people nothing
+            error.filename, error.filename2 = self.path(str(target)), None  # a link of /proc tells people nothing
             raise
 
     def withdraw(self, staged: StagedFile, target: StoredName) -> None:
@@ -270,6 +273,8 @@ def absolute(path: str) -> str:
 
 def _check_length(path: str) -> None:
     """Raise ENAMETOOLONG for a path at which a file could not be found again, though it can be made by a descriptor."""
+    if len(path) <= _SHORT_PATH:
+        return
     try:
         os.lstat(path)
     except OSError as error:
