@@ -120,8 +120,8 @@ def coverage(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Look for hostile forms for five minutes; ``-- -max_total_time=60`` for one."""
     install(session, "fuzz")
-    options = session.posargs or ["-max_total_time=300"]
-    session.run("python", "tests/fuzz_forms.py", "-dict=tests/forms.dict", "-max_len=2000", *options, env={"PYTHONPATH": "tests"})
+    options = ["-dict=tests/forms.dict", "-max_len=2000", *(session.posargs or ["-max_total_time=300"])]
+    session.run("python", "tests/fuzz_forms.py", *options, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

@@ -5,7 +5,7 @@ The same names, blocking and for Flask, are in :mod:`quart_uploads.flask`.
 
 from .app import configure_uploads, patch_request_class
 from .config import UploadConfiguration, addslash, config_for_set
-from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
+from .exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
 from .extensions import (
     ALL,
     ARCHIVES,
@@ -45,6 +45,7 @@ __all__ = [
     "FileInfo",
     "FileTooLarge",
     "InvalidName",
+    "NoFileChosen",
     "TestingFileStorage",
     "UploadConfiguration",
     "UploadNotAllowed",

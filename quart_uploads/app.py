@@ -19,14 +19,15 @@ def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) 
     """Read the configuration of upload sets from an app's config, once that is complete.
 
     It may be called again, and with sets that other apps use too. The app then serves the sets that have
-    no ``UPLOADED_X_URL``, unless ``UPLOADS_AUTOSERVE`` is off.
+    no ``UPLOADED_X_URL``, unless ``UPLOADS_AUTOSERVE`` is off. Which these are is logged once, as INFO.
 
     :param app: the app.
     :param upload_sets: one set, or several.
+    :raises TypeError: the app is no Quart app, or a set is one for Flask.
     :raises RuntimeError: a set has no destination.
     :raises ValueError: a config value makes no sense.
     """
-    configure(app, upload_sets, UploadSet, blueprint)
+    configure(app, upload_sets, Quart, UploadSet, blueprint)
     if streams(app):
         install_streaming(app)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Container, Iterable, Mapping
@@ -29,6 +30,13 @@ class App(Protocol):
 
     config: Any
     blueprints: Any
+    debug: Any
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def logger(self) -> logging.Logger: ...
 
     def register_blueprint(self, blueprint: Any, **options: Any) -> None: ...
 
@@ -160,27 +168,60 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
     )
 
 
-def configure(app: App, upload_sets: Any, set_class: type[ConfigurableSet], blueprint: Any) -> None:
+def configure(app: App, upload_sets: Any, app_class: type, set_class: type[ConfigurableSet], blueprint: Any) -> None:
     """Store the configuration of upload sets on an app, and let it serve those that have no URL.
 
     :param upload_sets: one set or several.
-    :param set_class: the class of upload sets that works with this app.
-    :raises TypeError: an upload set is none of that class.
+    :param app_class: the class of the framework's apps.
+    :param set_class: the class of upload sets that works with these.
+    :raises TypeError: the app or an upload set is of another framework.
     """
     upload_sets = [upload_sets] if isinstance(upload_sets, ConfigurableSet) else list(upload_sets)
-    for uset in upload_sets:
-        if not isinstance(uset, set_class):
-            raise TypeError(f"{uset!r} is not a {set_class.__module__.removesuffix('.sets')}.UploadSet")
+    _check_flavour(app, upload_sets, app_class, set_class)
+    known = _served(app) if BLUEPRINT in app.blueprints else []
     configurations = app.upload_set_config = configurations_of(app)  # type: ignore[attr-defined]
     configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
     for name, configuration in configurations.items():
         configuration.storage(name)  # what cannot work is an error now, and not in a request
     app.upload_staging = _staging_area(app)  # type: ignore[attr-defined]
-    served = _flag(app.config.get("UPLOADS_AUTOSERVE", True)) and any(
-        configuration.is_served(name) for name, configuration in configurations.items()
-    )
+    served = _served(app)
     if served and BLUEPRINT not in app.blueprints:
         app.register_blueprint(blueprint)
+    if new := [name for name in served if name not in known]:
+        _logger(app).info(
+            "The app serves these upload sets to everybody who has the URL of a file: %s. If they are private, set "
+            "UPLOADS_AUTOSERVE = False. A set that has an UPLOADED_X_URL is not served by the app either.",
+            ", ".join(new),
+        )
+
+
+def _check_flavour(app: Any, upload_sets: Iterable[Any], app_class: type, set_class: type) -> None:
+    package = set_class.__module__.removesuffix(".sets")
+    wrong = None if isinstance(app, app_class) else f"{app!r} is not a {app_class.__name__} app"
+    for uset in upload_sets:
+        if not isinstance(uset, set_class):
+            wrong = wrong or f"{uset!r} is not a {package}.UploadSet"
+    if wrong:
+        raise TypeError(
+            f"{wrong}. Import configure_uploads and UploadSet from quart_uploads for a Quart app, "
+            "and from quart_uploads.flask for a Flask app"
+        )
+
+
+def _served(app: App) -> list[str]:
+    """Return the names of the upload sets that an app serves."""
+    if not _flag(app.config.get("UPLOADS_AUTOSERVE", True)):
+        return []
+    return [name for name, configuration in configurations_of(app).items() if configuration.is_served(name)]
+
+
+def _logger(app: App) -> logging.Logger:
+    """Return the app's logger without making it too early.
+
+    The frameworks make it when it is first asked for, with the level that follows from the debug mode of that moment:
+    before ``app.run(debug=True)``, it would be the wrong one. Until then it is the plain logger of the same name.
+    """
+    return app.logger if app.debug or "logger" in vars(app) else logging.getLogger(app.name)
 
 
 def streams(app: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -24,6 +25,9 @@ SMALL = CHUNK // 4
 #: Cuts an uploaded page off from the site that serves it: no scripts, no cookies, no origin, no requests. Its
 #: own styles and inlined pictures still work, and so does showing it with ``<img>``.
 SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
+
+# The last no bytes: a range that no file can satisfy (RFC 9110, section 14.1.2), which Werkzeug takes for no range.
+_EMPTY_SUFFIX = re.compile(r"[ \t]*bytes[ \t]*=[ \t]*-0+[ \t]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ def plan_delivery(info: FileInfo, method: str, request_headers: Headers, max_age
     requested = request_headers.get("Range")
     if method != "GET" or requested is None or not _if_range_holds(info, request_headers.get("If-Range")):
         return _whole(info, headers)
+    if info.size and _EMPTY_SUFFIX.fullmatch(requested):
+        return _unsatisfiable(info, headers)
     ranges = parse_range_header(requested)
     if ranges is None or ranges.units != "bytes" or len(ranges.ranges) != 1 or not info.size:
         return _whole(info, headers)
@@ -105,9 +111,7 @@ def plan_delivery(info: FileInfo, method: str, request_headers: Headers, max_age
     start = max(first + info.size, 0) if first < 0 else first
     stop = info.size if end is None else min(end, info.size)
     if start >= stop:
-        headers["Content-Range"] = f"bytes */{info.size}"
-        headers["Content-Length"] = "0"
-        return Delivery(416, headers)
+        return _unsatisfiable(info, headers)
     headers["Content-Range"] = f"bytes {start}-{stop - 1}/{info.size}"
     headers["Content-Length"] = str(stop - start)
     return Delivery(206, headers, start, stop)
@@ -116,6 +120,12 @@ def plan_delivery(info: FileInfo, method: str, request_headers: Headers, max_age
 def _whole(info: FileInfo, headers: Headers) -> Delivery:
     headers["Content-Length"] = str(info.size)
     return Delivery(200, headers, 0, info.size)
+
+
+def _unsatisfiable(info: FileInfo, headers: Headers) -> Delivery:
+    headers["Content-Range"] = f"bytes */{info.size}"
+    headers["Content-Length"] = "0"
+    return Delivery(416, headers)
 
 
 def _headers(info: FileInfo, max_age: int | None) -> Headers:

@@ -28,9 +28,9 @@ class UploadNotAllowed(HTTPException):
     Catch it in a view to tell the user; ``str(error)`` is written for that. Where it is not
     caught it answers the request with 415 (Unsupported Media Type).
 
-    :param description: the whole message; a plain one is used if it is left out.
+    :param description: the whole message; by default it is made of the file's name and the rule.
     :param set_name: the name of the upload set that refused.
-    :param filename: the name that was refused.
+    :param filename: the name that was refused. It may be another one than the client sent, which is in the message.
     :param rule: which rule refused it, in words.
     """
 
@@ -46,7 +46,7 @@ class UploadNotAllowed(HTTPException):
         rule: str | None = None,
     ) -> None:
         if description is None and rule is not None:
-            description = f"{set_name}: {filename!r} was not saved. {rule}."
+            description = f"{filename or 'The file'} was not saved: {rule}."
         super().__init__(description)
         self.args: tuple[object, ...] = (self.description,)
         self.set_name = set_name
@@ -61,3 +61,10 @@ class FileTooLarge(UploadNotAllowed):
     """A file is larger than its set's ``UPLOADED_X_MAX_SIZE``. Answers 413 if it is not caught."""
 
     code: int | None = 413
+
+
+class NoFileChosen(UploadNotAllowed, InvalidName):
+    """A form was sent without choosing a file: the upload has no name. Answers 400 if it is not caught."""
+
+    code: int = 400
+    description: str = "No file was chosen."

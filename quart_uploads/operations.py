@@ -17,7 +17,7 @@ from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 
 from .exceptions import UploadNotAllowed
-from .names import StoredName, check_basename, check_stored, free_number, numbered
+from .names import StoredName, basename_in, check_basename, check_stored, free_number, numbered
 from .reading import BasePart, answering_for_the_disk
 from .received import BaseReceivedFile
 from .rules import BaseUploadSet
@@ -71,8 +71,8 @@ class Saving:
         name: str | None = None,
         overwrite: bool = False,
     ) -> None:
-        pretended: set[StoredName] = set()
-        self._uploads = [_Upload(uset, storage, folder, name, overwrite, pretended) for storage in storages]
+        given: set[StoredName] = set()
+        self._uploads = [_Upload(uset, storage, folder, name, overwrite, given) for storage in storages]
         self._is_undone = False
 
     def steps(self) -> Steps[list[str]]:
@@ -119,7 +119,7 @@ class _Upload:
         folder: str | None,
         name: str | None,
         overwrite: bool,
-        pretended: set[StoredName],
+        given: set[StoredName],
     ) -> None:
         self.uset = uset
         self.storage = storage
@@ -128,9 +128,9 @@ class _Upload:
         self._folder = folder
         self._name = name
         self._overwrite = overwrite
-        self._store: Storage[Any] = uset._storage
-        # Names that went to files of tests, which no storage knows of.
-        self._pretended = pretended
+        self._store: Storage[Any]
+        # Names that the same operation gave, those of files of tests among them, which no storage knows of.
+        self._given = given
         self._staged: StagedUpload | None = None
         # Whether the storage had to have a name before all was staged, and whether it was given any.
         self._is_reserved = False
@@ -138,13 +138,15 @@ class _Upload:
 
     def choose_name(self) -> Steps[None]:
         """Decide whether it may be saved, and under which name."""
-        basename = yield from settled(self.uset.get_basename(self.uset._check_storage(self.storage)))
+        sent = self.uset._check_storage(self.storage)
+        self._store = self.uset._storage
+        basename = yield from settled(self.uset.get_basename(sent))
         self.target = self.uset._choose_name(self.storage, basename, self._folder, self._name)
 
     def stage(self) -> Steps[None]:
         """Copy the whole of it, wherever its stream stands."""
         if isinstance(self.storage, BaseTestingFileStorage):
-            self.uset._check_size(self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
+            self.uset._check_size(self.storage, self.target.basename, self.storage.stream.seek(0, os.SEEK_END))
             return
         if isinstance(self.storage, BaseReceivedFile) and not self.storage.is_replaced:
             yield from self._claim(self.storage.spool)
@@ -160,7 +162,7 @@ class _Upload:
             yield from self._copy(self.storage.stream)
 
     def _claim(self, spool: Spool) -> Steps[None]:
-        self.uset._check_size(self.target.basename, spool.size)
+        self.uset._check_size(self.storage, self.target.basename, spool.size)
         self._staged = spool.claim(self._store)
         if self._staged is not None:
             return
@@ -181,7 +183,7 @@ class _Upload:
 
     def _look_at(self, staged: StagedUpload) -> Steps[None]:
         """Look at what was staged so far: is it too much, and can the storage go on without a name?"""
-        self.uset._check_size(self.target.basename, staged.size)
+        self.uset._check_size(self.storage, self.target.basename, staged.size)
         if staged.needs_name:
             yield from self._take_name(self._store.reserve)
             self._is_reserved = True
@@ -211,28 +213,43 @@ class _Upload:
         first, number, attempts = self.target, 0, 0
         while not (yield from self._try_name(take)):
             if self.uset._counts_namesakes:
-                # Counting goes on from the number that was lost to another writer, in the same step.
-                number = free_number(lambda n: self._is_taken(_namesake(first, n)), above=number)
-                self.target = _namesake(first, number)
+                number = self._count_up(first, number)
                 continue
-            folder = self._store.folder_path(first.folder)
-            answer = yield from settled(self.uset.resolve_conflict(folder, first.basename))
-            answer = check_basename(answer)
             attempts += 1
-            if (attempts > 1 and answer == self.target.basename) or attempts > MAX_ATTEMPTS:
+            answer = yield from self._ask_for_name(first)
+            if attempts > MAX_ATTEMPTS or self.target.basename == answer != first.basename:
                 raise FileExistsError(
                     errno.EEXIST,
-                    f"{type(self.uset).__name__}.resolve_conflict returned a name that is taken; "
-                    "to replace a file, save it with overwrite=True",
+                    f"{type(self.uset).__name__}.resolve_conflict returned a name that is taken, again; to replace "
+                    "the file, return the name that it was given, or save with overwrite=True",
                     self._store.location(str(self.target)),
                 )
-            self.target = StoredName(first.folder, answer)
-            self.uset._check_renamed(self.storage, first.basename, self.target.basename)
+            if answer != first.basename:
+                self.target = StoredName(first.folder, answer)
+                self.uset._check_renamed(self.storage, first.basename, answer)
+            elif first in self._given:
+                # It would replace another upload of the same save_all, and one of the two would be lost.
+                number = self._count_up(first, number)
+            else:
+                self.target, self._overwrite = first, True
+
+    def _count_up(self, first: StoredName, number: int) -> int:
+        # Counting goes on from the number that was lost to another writer, in the same step.
+        number = free_number(lambda n: self._is_taken(_namesake(first, n)), above=number)
+        self.target = _namesake(first, number)
+        return number
+
+    def _ask_for_name(self, first: StoredName) -> Steps[str]:
+        folder = self._store.folder_path(first.folder)
+        answer = yield from settled(self.uset.resolve_conflict(folder, first.basename))
+        return check_basename(basename_in(folder, answer))
 
     def _is_taken(self, name: StoredName) -> bool:
-        return name in self._pretended or self._store.is_taken(name)
+        return name in self._given or self._store.is_taken(name)
 
     def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
+        if self._given and self.target in self._given:
+            return False
         if self._staged is None:
             return (yield from self._pretend())
         self._has_tried_names = True
@@ -240,6 +257,7 @@ class _Upload:
             yield from take(self._staged, self.target, overwrite=self._overwrite)
         except FileExistsError:
             return False
+        self._given.add(self.target)
         return True
 
     def _pretend(self) -> Steps[bool]:
@@ -247,7 +265,7 @@ class _Upload:
         self._store.folder_path(self.target.folder)  # refuses a folder that leads out of the set
         if not self._overwrite and self._is_taken(self.target):
             return False
-        self._pretended.add(self.target)
+        self._given.add(self.target)
         if isinstance(self.storage, BaseTestingFileStorage):
             yield from settled(self.storage.save(self._store.location(str(self.target))))  # type: ignore[func-returns-value]
         return True

@@ -13,11 +13,12 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.routing import BuildError
 
 from .config import Destination, UploadConfiguration, addslash, configurations_of
-from .exceptions import FileTooLarge, InvalidName, UploadNotAllowed
+from .exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
 from .extensions import DEFAULTS, as_container, extension, holds, lowercase_ext
-from .names import StoredName, check_basename, check_stored, clean_filename, clean_folder
+from .names import StoredName, check_basename, check_stored, clean_basename, clean_folder
 from .reading import BasePart
 from .storage import Storage
+from .wording import readable_size, shown
 
 
 class BaseUploadSet(ABC):
@@ -84,7 +85,7 @@ class BaseUploadSet(ABC):
 
         :param filename: the name that the client sent.
         """
-        return lowercase_ext(clean_filename(filename))
+        return lowercase_ext(clean_basename(filename))
 
     def path(self, filename: str, folder: str | None = None) -> str:
         """Return the absolute path of a stored file, which need not exist.
@@ -124,7 +125,9 @@ class BaseUploadSet(ABC):
 
     @abstractmethod
     def resolve_conflict(self, target_folder: str, basename: str) -> Any:
-        """Return another name for a file whose name is taken. Override it to name files your way.
+        """Return another name for a file whose name is taken, or the same one to replace the file that has it.
+
+        Override it to name files your way.
 
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
@@ -157,12 +160,19 @@ class BaseUploadSet(ABC):
     def _storage(self) -> Storage[Any]:
         return self.config.storage(self.name)
 
+    @property
+    def _saves_slowly(self) -> bool:
+        try:
+            return self._storage.is_slow
+        except RuntimeError:  # not configured, of which save tells, but only after an upload that has no name
+            return False
+
     def _check_storage(self, storage: object) -> str:
-        """Return the name that the client sent."""
+        """Return the name that the client sent. It needs no configuration."""
         if not isinstance(storage, FileStorage | BasePart):
             raise TypeError(f"storage must be a werkzeug.FileStorage, not {type(storage).__name__}")
         if not storage.filename:
-            raise InvalidName("Filename must not be empty!")
+            raise NoFileChosen(set_name=self.name)
         return storage.filename
 
     def _choose_name(
@@ -190,7 +200,7 @@ class BaseUploadSet(ABC):
         ext = extension(after)
         # A file_allowed that looks at the content says nothing about an extension that `name` brings in.
         if ext != extension(before) and not self.extension_allowed(ext):
-            raise self._refusal(after, self._extension_rule(ext))
+            raise self._refused_extension(storage, after)
 
     def _check_allowed(self, storage: FileStorage | BasePart, basename: str) -> None:
         allowed: Any = self.file_allowed(storage, basename)
@@ -199,38 +209,53 @@ class BaseUploadSet(ABC):
             raise TypeError(
                 f"{type(self).__name__}.file_allowed must not be a coroutine: form validators call it without awaiting"
             )
-        if not allowed:
-            ext = extension(basename)
-            by_extension = not self.extension_allowed(ext)
-            rule = self._extension_rule(ext) if by_extension else f"{type(self).__name__}.file_allowed refused it"
-            raise self._refusal(basename, rule)
+        if allowed:
+            return
+        if not self.extension_allowed(extension(basename)):
+            raise self._refused_extension(storage, basename)
+        error = self._refused(storage, basename, "it is not allowed here")
+        error.add_note(f"{type(self).__name__}.file_allowed refused it.")
+        raise error
 
-    def _extension_rule(self, ext: str) -> str:
-        if not ext:
-            return "A name without an extension is not allowed"
-        rule = f"File extension '{ext}' is not allowed"
-        if holds(self.config.deny, ext):
-            return f"{rule} in this set"
-        if isinstance(self.extensions, Iterable) and isinstance(self.config.allow, Iterable):
-            named = dict.fromkeys([*self.extensions, *self.config.allow])
-            return f"{rule}, only {', '.join(filter(self.extension_allowed, named))}"
-        return rule
-
-    def _refusal(self, filename: str, rule: str) -> UploadNotAllowed:
-        return UploadNotAllowed(set_name=self.name, filename=filename, rule=rule)
-
-    def _check_size(self, filename: str, size: int) -> None:
+    def _check_size(self, storage: FileStorage | BasePart, basename: str, size: int) -> None:
         limit = self.config.max_size
         if limit is not None and size > limit:
-            rule = f"It is larger than {limit:,} bytes"
-            raise FileTooLarge(set_name=self.name, filename=filename, rule=rule)
+            raise self._refused(storage, basename, f"it is larger than {readable_size(limit)}", error=FileTooLarge)
+
+    def _refused_extension(self, storage: FileStorage | BasePart, basename: str) -> UploadNotAllowed:
+        ext = extension(basename)
+        rule = f"{f'.{ext} files' if ext else 'files without an extension'} are not allowed here"
+        if not holds(self.config.deny, ext):
+            rule += self._extensions_in_words()
+        # What the app makes of a name is told only where the client's own does not explain the rule.
+        is_own = ext == extension(lowercase_ext(clean_basename(storage.filename or "")))
+        return self._refused(storage, basename, rule, renamed="" if is_own else f" as {basename}")
+
+    def _extensions_in_words(self) -> str:
+        if not (isinstance(self.extensions, Iterable) and isinstance(self.config.allow, Iterable)):
+            return ""
+        named = dict.fromkeys([*self.extensions, *self.config.allow])
+        allowed = ", ".join(ext for ext in named if ext and self.extension_allowed(ext))
+        return f" (only {allowed})" if allowed else ""
+
+    def _refused(
+        self,
+        storage: FileStorage | BasePart,
+        basename: str,
+        rule: str,
+        *,
+        renamed: str = "",
+        error: type[UploadNotAllowed] = UploadNotAllowed,
+    ) -> UploadNotAllowed:
+        description = f"{shown(storage.filename or '')} was not saved{renamed}: {rule}."
+        return error(description, set_name=self.name, filename=basename, rule=rule)
 
 
 def _renamed(basename: str, name: str | None) -> str:
     """Apply the ``name`` that a caller of :meth:`save` asked for to the name of the upload."""
     if not name:
         return basename
-    cleaned = clean_filename(name)
+    cleaned = clean_basename(name)
     if not cleaned:
         raise InvalidName(f"Invalid filename after sanitization: nothing is left of {name!r}")
     if name.rstrip().endswith("."):

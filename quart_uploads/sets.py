@@ -56,18 +56,17 @@ class UploadSet(BaseUploadSet):
         :param name: the name to save it as. If it ends with a dot, the extension of the upload is added. If
             ``folder`` is not given, it may contain one.
         :param overwrite: replace a file of this name in one step, where otherwise another name is found.
-        :raises UploadNotAllowed: the set refuses the file; :exc:`FileTooLarge` if for its size.
+        :raises UploadNotAllowed: the set refuses the file; :exc:`FileTooLarge` if for its size, and
+            :exc:`NoFileChosen` if it has no name, as no file was chosen in the form.
         :raises TypeError: the storage is no ``FileStorage``.
-        :raises InvalidName: there is no file name, nothing is left of it once it is cleaned, or a symbolic link
-            takes the folder out of the set.
+        :raises InvalidName: nothing is left of the name once it is cleaned, the name and its folder are too long for
+            the storage, or a symbolic link takes the folder out of the set.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
         operation = Saving(self, [storage], folder, name, overwrite)
         # What was received already needs little more than its name.
         at_once = not isinstance(storage, ReceivedFile)
-        (saved,) = await drive_async(
-            operation.steps(), undo=operation.undo, alone=self._storage.is_slow, at_once=at_once
-        )
+        (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly, at_once=at_once)
         return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
@@ -96,12 +95,14 @@ class UploadSet(BaseUploadSet):
         :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
         """
         operation = Saving(self, several(storages), folder)
-        return await drive_async(operation.steps(), undo=operation.undo, alone=self._storage.is_slow)
+        return await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly)
 
     async def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on.
 
-        Override it, as a coroutine or not, to name files your way. If the answer is taken by then, it is asked again.
+        Override it, as a coroutine or not, to name files your way. The answer may also be a path in the folder. If it
+        is the name that is taken, the file that has it is replaced, in one step. If it is another one that is taken by
+        then, it is asked again.
 
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.

@@ -13,7 +13,7 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "workers", "heap", "foreign", "part_head"},
+    {"exceptions", "extensions", "wording", "workers", "heap", "foreign", "part_head"},
     {"names", "media", "signals", "steps", "multipart"},
     {"storage"},
     {"config", "received", "reading", "testing"},

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,11 +208,95 @@ async def test_an_empty_url_keeps_a_set_from_being_served(flavour: Flavour, tmp_
         assert uset.url("a b.jpg") == "a%20b.jpg"
 
 
-def test_a_set_of_the_other_flavour_is_refused(flavour: Flavour) -> None:
+def test_an_app_or_a_set_of_the_other_flavour_is_refused_before_anything_is_set_up(flavour: Flavour) -> None:
     (other,) = (each for each in FLAVOURS.values() if each is not flavour)
-    for sets in (other.UploadSet(), (flavour.UploadSet(), other.UploadSet())):
-        with pytest.raises(TypeError, match=r"is not a quart_uploads.*UploadSet"):
-            flavour.configure_uploads(flavour.app(UPLOADS_DEFAULT_DEST="/x"), sets)
+    advice = "Import configure_uploads and UploadSet from quart_uploads for a Quart app, and from quart_uploads.flask"
+    for app_of, sets, wrong in (
+        (flavour, other.UploadSet(), rf"is not a {flavour.module.__name__}\.UploadSet"),
+        (flavour, (flavour.UploadSet(), other.UploadSet()), rf"is not a {flavour.module.__name__}\.UploadSet"),
+        (other, flavour.UploadSet(), f"is not a {flavour.app_class.__name__} app"),
+        (other, other.UploadSet(), f"is not a {flavour.app_class.__name__} app"),
+        (other, (), f"is not a {flavour.app_class.__name__} app"),
+    ):
+        app = app_of.app(UPLOADS_DEFAULT_DEST="/x")
+        request_class = app.request_class
+        with pytest.raises(TypeError, match=rf"{wrong}\. {advice}"):
+            flavour.configure_uploads(app, sets)
+        assert not hasattr(app, "upload_set_config")
+        assert app.blueprints == {}
+        assert app.request_class is request_class
+
+
+def served(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What was logged about served sets, in the meantime."""
+    messages = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+    caplog.clear()
+    return messages
+
+
+def test_which_sets_everybody_can_read_is_logged_once(
+    flavour: Flavour, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    app = flavour.app(UPLOADS_DEFAULT_DEST=tmp_path, UPLOADED_CDN_URL="http://cdn/", UPLOADED_HIDDEN_URL="")
+    sets = [flavour.UploadSet(name) for name in ("photos", "cdn", "hidden", "notes")]
+    flavour.configure_uploads(app, sets)
+    assert caplog.records[0].name == app.name
+    (message,) = served(caplog)
+    assert ": photos, notes." in message
+    assert "UPLOADS_AUTOSERVE = False" in message
+    assert "UPLOADED_X_URL" in message
+
+    flavour.configure_uploads(app, sets)
+    assert served(caplog) == []
+    flavour.configure_uploads(app, [*sets, flavour.UploadSet("more")])
+    (message,) = served(caplog)
+    assert ": more." in message
+
+    app.config["UPLOADED_CDN_URL"] = None
+    flavour.configure_uploads(app, sets)
+    (message,) = served(caplog)
+    assert ": cdn." in message
+
+    other = flavour.app(UPLOADS_DEFAULT_DEST=tmp_path)
+    flavour.configure_uploads(other, sets[0])
+    assert len(served(caplog)) == 1, "each app tells of its own"
+
+
+def test_an_app_that_serves_nothing_logs_nothing(
+    flavour: Flavour, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for config in ({"UPLOADS_AUTOSERVE": False}, {"UPLOADED_PHOTOS_URL": "http://cdn/"}, {"UPLOADED_PHOTOS_URL": ""}):
+        app = flavour.app(UPLOADED_PHOTOS_DEST=tmp_path, **config)
+        flavour.configure_uploads(app, flavour.UploadSet("photos"))
+    assert served(caplog) == []
+    app.config.update(UPLOADED_PHOTOS_URL=None, UPLOADS_AUTOSERVE=True)
+    flavour.configure_uploads(app, flavour.UploadSet("photos"))
+    assert len(served(caplog)) == 1, "it tells when it begins to"
+
+
+@pytest.fixture
+def fresh_logger() -> Iterator[str]:
+    """The name of a logger that nobody has used yet."""
+    name = f"app_{secrets.token_hex(4)}"
+    yield name
+    for handler in logging.getLogger(name).handlers[:]:
+        logging.getLogger(name).removeHandler(handler)
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_log_is_seen_in_debug_mode_and_leaves_the_app_its_logger(
+    flavour: Flavour, tmp_path: Path, fresh_logger: str, debug: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = flavour.app_class(fresh_logger)
+    app.debug = debug
+    app.config["UPLOADED_PHOTOS_DEST"] = tmp_path
+    flavour.configure_uploads(app, flavour.UploadSet("photos"))
+    assert len(served(caplog)) == debug
+    # As by app.run(debug=True): the framework makes the logger with the level of that mode when it is first used.
+    app.debug = True
+    assert app.logger.getEffectiveLevel() == logging.DEBUG
 
 
 def test_extensions_that_can_be_read_once_are_kept(flavour: Flavour) -> None:

@@ -52,16 +52,25 @@ async def test_a_refusal_that_no_view_catches_answers_415_or_413(flavour: Flavou
     assert await post(flavour, app, "a.jpg", 1000) == (200, "a.jpg")
     status, body = await post(flavour, app, "a<b>.exe", 1)
     assert status == 415
-    assert "photos: &#39;ab.exe&#39; was not saved. File extension &#39;exe&#39; is not allowed" in body
+    assert "a&lt;b&gt;.exe was not saved: .exe files are not allowed here (only jpg, " in body
     status, body = await post(flavour, app, "a.jpg", 1001)
     assert status == 413
-    assert "It is larger than 1,000 bytes" in body
+    assert "a.jpg was not saved: it is larger than 1 kB" in body
 
 
 async def test_a_name_that_no_view_could_use_answers_400(flavour: Flavour, app: Any) -> None:
     status, body = await post(flavour, app, "...", 1)
     assert status == 400
     assert "nothing is left of &#39;...&#39;" in body
+
+
+async def test_a_form_without_a_chosen_file_answers_400(flavour: Flavour, app: Any) -> None:
+    """As a browser sends it: an empty file with an empty name."""
+    body = b'--b\r\nContent-Disposition: form-data; name="photo"; filename=""\r\n\r\n\r\n--b--\r\n'
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    status, _, page = await flavour.request(app, "POST", "/", data=body, headers=headers)
+    assert status == 400
+    assert b"No file was chosen." in page
 
 
 async def test_an_error_handler_may_answer_a_refusal(flavour: Flavour, app: Any) -> None:

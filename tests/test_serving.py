@@ -89,6 +89,13 @@ async def test_every_size_arrives_whole_and_head_tells_it(
         ("bytes=8-100", 206, b"89", "bytes 8-9/10"),
         ("bytes=9-9", 206, b"9", "bytes 9-9/10"),
         ("bytes=10-", 416, b"", "bytes */10"),
+        ("bytes=-0", 416, b"", "bytes */10"),
+        ("bytes=-000", 416, b"", "bytes */10"),
+        ("Bytes = -0 ", 416, b"", "bytes */10"),
+        ("bytes=-0,0-1", 200, b"0123456789", None),
+        ("bytes=-", 200, b"0123456789", None),
+        ("bytes=--0", 200, b"0123456789", None),
+        ("bytes=0-0", 206, b"0", "bytes 0-0/10"),
         ("bytes=0-1,3-4", 200, b"0123456789", None),
         ("bytes=3-1", 200, b"0123456789", None),
         ("bytes=x", 200, b"0123456789", None),
@@ -102,6 +109,16 @@ async def test_one_range_is_sent_and_several_are_not(
     got, headers, data = await flavour.request(app, "GET", f"{URL}/digits.txt", headers={"Range": requested})
     assert (got, data, headers.get("Content-Range")) == (status, body, content_range)
     assert headers["Content-Length"] == str(len(body))
+
+
+@everywhere
+@pytest.mark.parametrize("headers", [{"Range": "bytes=-0", "If-Range": '"other"'}, {"Range": "bytes=-0"}])
+async def test_an_empty_range_counts_no_more_than_another(flavour: Flavour, app: Any, headers: dict[str, str]) -> None:
+    """Not for another version of the file, and not for an empty one."""
+    name, content = ("digits.txt", b"0123456789") if "If-Range" in headers else ("empty.txt", b"")
+    keep(app, name, content)
+    status, _, body = await flavour.request(app, "GET", f"{URL}/{name}", headers=headers)
+    assert (status, body) == (200, content)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)

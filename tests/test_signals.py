@@ -44,6 +44,15 @@ async def test_what_happens_to_an_upload_is_announced(flavour: Flavour, photos: 
     ]
 
 
+async def test_an_upload_without_a_file_is_announced_as_refused(
+    flavour: Flavour, photos: Any, heard: list[Any]
+) -> None:
+    nameless = flavour.upload(b"", "")
+    with pytest.raises(UploadNotAllowed) as caught:
+        await flavour.run(photos.save, nameless)
+    assert heard == [("upload-rejected", None, {"upload_set": photos, "storage": nameless, "error": caught.value})]
+
+
 async def test_save_all_announces_the_saved_once_all_are(flavour: Flavour, photos: Any, heard: list[Any]) -> None:
     with pytest.raises(UploadNotAllowed):
         await flavour.run(photos.save_all, [flavour.upload(), flavour.upload(filename="a.exe")])

@@ -1,7 +1,7 @@
 """Upload sets for Flask: the names and rules of :mod:`quart_uploads`, blocking."""
 
 from ..config import UploadConfiguration, addslash, config_for_set
-from ..exceptions import FileTooLarge, InvalidName, UploadNotAllowed
+from ..exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
 from ..extensions import (
     ALL,
     ARCHIVES,
@@ -41,6 +41,7 @@ __all__ = [
     "FileInfo",
     "FileTooLarge",
     "InvalidName",
+    "NoFileChosen",
     "StoredFile",
     "TestingFileStorage",
     "UploadConfiguration",

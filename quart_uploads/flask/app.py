@@ -14,7 +14,7 @@ from .sets import UploadSet
 
 def configure_uploads(app: Flask, upload_sets: UploadSet | Iterable[UploadSet]) -> None:
     """Read the configuration of upload sets from an app's config. See :func:`quart_uploads.configure_uploads`."""
-    configure(app, upload_sets, UploadSet, blueprint)
+    configure(app, upload_sets, Flask, UploadSet, blueprint)
     if streams(app):
         install_streaming(app)
 

@@ -56,6 +56,8 @@ class UploadSet(BaseUploadSet):
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.
 
+        See :meth:`quart_uploads.UploadSet.resolve_conflict`.
+
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
         """

@@ -5,17 +5,23 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from io import FileIO
 
 from ..exceptions import InvalidName
 from ..names import StoredName, is_hidden, is_stored
+from ..wording import shown
 from .base import Storage, not_found
+from .directories import make_directory, sync_directories
+from .reach import reached
 from .staging import StagedFile, part_path
 from .stored import FileInfo, StoredFile
 
 # What a look-up answers for a name that no file can have: there is no such file.
 _NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})
+# Characters that a path may have on every system: Windows takes 260, macOS 1,024 bytes, Linux 4,096.
+_SHORT_PATH = 255
 # O_NONBLOCK: opening a pipe that somebody put there must not wait for its other end.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
@@ -48,8 +54,7 @@ class LocalStorage(Storage[StagedFile]):
         if not folder:
             return self.root
         path = self.path(folder)
-        if not self._is_inside(path):
-            raise InvalidName(f"Security: Path traversal attempt detected: the folder {folder!r} leads out of the set")
+        self._check_inside(os.path.realpath(path), folder)
         return path
 
     def folder_name(self, folder_path: str) -> str:
@@ -65,7 +70,7 @@ class LocalStorage(Storage[StagedFile]):
         try:
             return StagedFile(self.root)
         except FileNotFoundError:
-            self._make_directory(self.root)
+            make_directory(self.root, fsync=self._fsync)
             return StagedFile(self.root)
 
     def publish(
@@ -75,18 +80,16 @@ class LocalStorage(Storage[StagedFile]):
 
         :param overwrite: replace what has the name.
         :raises FileExistsError: the name is taken.
-        :raises InvalidName: a symbolic link takes the folder out of the set.
+        :raises InvalidName: a symbolic link takes the folder out of the set, or the path is too long for the system.
         :raises OSError: the file system refused.
         """
-        directory = self.folder_path(target.folder)
-        path = os.path.join(directory, target.basename)
-        place = _replace if overwrite else StagedFile.publish
-        remedied: set[int | None] = set()
         if self._fsync:
             staged.sync()
+        place = _replace if overwrite else StagedFile.publish
+        remedied: set[int | None] = set()
         while True:
             try:
-                place(staged, path)
+                self._place(place, staged, target)
                 break
             except OSError as error:
                 if error.errno in remedied or error.errno not in (errno.ENOENT, errno.EXDEV):
@@ -95,19 +98,40 @@ class LocalStorage(Storage[StagedFile]):
             remedied.add(problem)
             if problem == errno.EXDEV:
                 # Something is mounted below the root, or it was staged elsewhere.
-                yield from staged.move_to(directory)
+                yield from staged.move_to(self.folder_path(target.folder))
                 if self._fsync:
                     staged.sync()
             else:
-                self._make_directory(directory)
+                self._make_folder(target.folder)
         if self._fsync:
-            _sync_directories(directory, self.root)
+            sync_directories(self.path(target.folder), self.root)
+
+    def _place(self, place: Callable[[StagedFile, str], None], staged: StagedFile, target: StoredName) -> None:
+        try:
+            if not target.folder:
+                place(staged, os.path.join(self.root, target.basename))
+                return
+            with self._folder(target.folder) as directory:
+                _check_length(self.path(str(target)))
+                place(staged, os.path.join(directory, target.basename))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise InvalidName(f"The name {shown(str(target))!r} is too long, with its folders") from error
+            error.filename, error.filename2 = self.path(str(target)), None  # a link of /proc tells people nothing
+            raise
 
     def withdraw(self, staged: StagedFile, target: StoredName) -> None:
         """Take the name away again from a file that :meth:`publish` gave it, unless another has it by now."""
-        path = self.path(str(target))
-        if staged.is_at(path):
-            os.unlink(path)
+        try:
+            with self._folder(target.folder) as directory:
+                path = os.path.join(directory, target.basename)
+                if staged.is_at(path):
+                    os.unlink(path)
+        except InvalidName:
+            return  # its folder became a link that leads out of the set
+        except OSError as error:
+            if error.errno not in _NOT_FOUND:
+                raise
 
     def is_taken(self, target: StoredName) -> bool:
         """Tell whether anything has this name, be it a directory or a link that leads nowhere."""
@@ -119,11 +143,8 @@ class LocalStorage(Storage[StagedFile]):
 
         :raises FileNotFoundError: the set has no such file.
         """
-        path = self._visible_path(name)
-        try:
+        with self._visible(name) as path:
             status = os.stat(path)
-        except OSError as error:
-            raise _translated(error, name) from error
         if not stat.S_ISREG(status.st_mode):
             raise not_found(name)
         return FileInfo.from_stat(name, status)
@@ -133,11 +154,8 @@ class LocalStorage(Storage[StagedFile]):
 
         :raises FileNotFoundError: the set has no such file.
         """
-        path = self._visible_path(name)
-        try:
+        with self._visible(name) as path:
             descriptor = os.open(path, _READ_FLAGS)
-        except OSError as error:
-            raise _translated(error, name) from error
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
@@ -150,10 +168,9 @@ class LocalStorage(Storage[StagedFile]):
         :raises FileNotFoundError: the set has no such file.
         """
         self.stat(name)
-        try:
-            os.unlink(self.path(name))
-        except OSError as error:
-            raise _translated(error, name) from error
+        folder, _, basename = name.rpartition("/")
+        with self._translating_errors(name), self._folder(folder) as directory:
+            os.unlink(os.path.join(directory, basename))
 
     def list(self, folder: str = "") -> Iterator[str]:
         """Yield the names of the files in a folder and in those below it, in the order of the names.
@@ -162,42 +179,90 @@ class LocalStorage(Storage[StagedFile]):
         """
         if is_hidden(folder):
             return
+        self.folder_path(folder)
+        levels = [self._entries(folder)]
+        while levels:
+            name, is_folder = next(levels[-1], ("", False))
+            if is_folder:
+                levels.append(self._entries(name))
+            elif name:
+                yield name
+            else:
+                levels.pop()
+
+    def _entries(self, folder: str) -> Iterator[tuple[str, bool]]:
+        """Return what the set shows of a folder, in order: names, and whether each is that of a folder."""
+        found: list[tuple[str, bool]] = []
         try:
-            entries = sorted(os.scandir(self.folder_path(folder)), key=lambda entry: entry.name)
+            with self._folder(folder) as directory, os.scandir(directory) as entries:
+                for entry in entries:
+                    name = f"{folder}/{entry.name}" if folder else entry.name
+                    is_folder = entry.is_dir(follow_symlinks=False)
+                    if is_stored(name) and (is_folder or self._is_listed(entry, name)):
+                        found.append((name, is_folder))
+        except InvalidName:
+            return iter(())  # it became a link that leads out of the set
+        except OSError as error:
+            if error.errno not in _NOT_FOUND:
+                raise
+        return iter(sorted(found))
+
+    def _is_listed(self, entry: os.DirEntry[str], name: str) -> bool:
+        return entry.is_file() and (not entry.is_symlink() or self._is_inside(os.path.realpath(self.path(name))))
+
+    @contextmanager
+    def _folder(self, folder: str) -> Iterator[str]:
+        """Yield a path of a folder by which it can be used, whatever is put in its place meanwhile.
+
+        :raises InvalidName: a symbolic link takes it out of the set.
+        """
+        if not folder:
+            yield self.root  # who may exchange that decides where the set is
+            return
+        with reached(self.path(folder)) as (real, path):
+            self._check_inside(real, folder)
+            yield path
+
+    @contextmanager
+    def _visible(self, name: str) -> Iterator[str]:
+        """Yield a path of a file by which it can be used, whatever is put in its place meanwhile.
+
+        :raises FileNotFoundError: the set has no such file, or does not show it.
+        """
+        if is_hidden(name):
+            raise not_found(name)
+        with self._translating_errors(name), reached(self.path(name)) as (real, path):
+            if not self._is_inside(real):
+                raise not_found(name)
+            yield path
+
+    @contextmanager
+    def _translating_errors(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             if error.errno in _NOT_FOUND:
-                return
+                raise not_found(name) from error
+            error.filename = self.path(name)  # a link of /proc tells people nothing
             raise
-        for entry in entries:
-            name = f"{folder}/{entry.name}" if folder else entry.name
-            if not is_stored(name):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from self.list(name)
-            elif entry.is_file() and (not entry.is_symlink() or self._is_inside(entry.path)):
-                yield name
 
-    def _visible_path(self, name: str) -> str:
-        path = self.path(name)
-        if is_hidden(name) or not self._is_inside(path):
-            raise not_found(name)
-        return path
+    def _check_inside(self, real: str, folder: str) -> None:
+        if not self._is_inside(real):
+            raise InvalidName(f"Security: Path traversal attempt detected: the folder {folder!r} leads out of the set")
 
-    def _is_inside(self, path: str) -> bool:
+    def _is_inside(self, real: str) -> bool:
         root = os.path.realpath(self.root)
-        return os.path.commonpath([os.path.realpath(path), root]) == root
+        return real == root or real.startswith(os.path.join(root, ""))
 
-    def _make_directory(self, path: str) -> None:
-        known = path
-        while not os.path.exists(known):
-            known = os.path.dirname(known)
-        try:
-            os.makedirs(path, exist_ok=True)
-        except FileExistsError as error:
-            # To a caller, FileExistsError would mean that an upload's name is taken.
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
-        if self._fsync and known != path:
-            _sync_directories(os.path.dirname(path), known)
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder of the set, and those above it."""
+        make_directory(self.root, fsync=self._fsync)
+        self.folder_path(folder)  # refuses one that leads out of the set
+        above = ""
+        for segment in filter(None, folder.split("/")):
+            with self._folder(above) as directory:
+                make_directory(os.path.join(directory, segment), fsync=self._fsync)
+            above = f"{above}/{segment}" if above else segment
 
 
 def absolute(path: str) -> str:
@@ -206,21 +271,15 @@ def absolute(path: str) -> str:
     return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
 
 
-def _sync_directories(lowest: str, highest: str) -> None:
-    """Return when the names in a directory, and in those above it, are on the disk (fsync(2))."""
-    while True:
-        descriptor = os.open(lowest, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError as error:
-            # Some network and FUSE file systems know no such thing, and keep names by themselves.
-            if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-                raise
-        finally:
-            os.close(descriptor)
-        if lowest == highest:
-            return
-        lowest = os.path.dirname(lowest)
+def _check_length(path: str) -> None:
+    """Raise ENAMETOOLONG for a path at which a file could not be found again, though it can be made by a descriptor."""
+    if len(path) <= _SHORT_PATH:
+        return
+    try:
+        os.lstat(path)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise
 
 
 def _replace(staged: StagedFile, path: str) -> None:
@@ -231,7 +290,3 @@ def _replace(staged: StagedFile, path: str) -> None:
     except BaseException:
         os.unlink(part)
         raise
-
-
-def _translated(error: OSError, name: str) -> OSError:
-    return not_found(name) if error.errno in _NOT_FOUND else error

@@ -28,8 +28,10 @@ from obstore.exceptions import (
 )
 from obstore.store import MemoryStore, from_url
 
+from ..exceptions import InvalidName
 from ..media import content_type, is_active, sent_type
 from ..names import StoredName, is_hidden, is_stored
+from ..wording import shown
 from .base import Storage, not_found
 from .object_upload import SINGLE, ObjectUpload
 from .ranged import RangedReader
@@ -203,7 +205,7 @@ class ObjectStorage(Storage[ObjectUpload]):
         """Return the key and the attributes of the object that an upload becomes."""
         key = self._key(str(target))
         if len(key.encode()) > _MAX_KEY:
-            raise OSError(errno.ENAMETOOLONG, f"Object stores take names of {_MAX_KEY} bytes, with their folders", key)
+            raise InvalidName(f"The name {shown(key)!r} is too long: object stores take {_MAX_KEY} bytes, with folders")
         media_type = content_type(target.basename)
         attributes = {"Content-Type": sent_type(media_type), _ID: staged.id}
         if is_active(media_type):

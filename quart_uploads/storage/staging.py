@@ -213,7 +213,8 @@ class StagedFile(StagedUpload):
             if error.errno not in _NO_LINKS:
                 raise
             # A security module may forbid links through /proc; those of named files may still be allowed.
-            for _ in self.move_to(os.path.dirname(path), named=True):
+            # The path may lead by a descriptor, which is closed before the hidden name is removed.
+            for _ in self.move_to(os.path.realpath(os.path.dirname(path)), named=True):
                 pass
             self.publish(path)
 

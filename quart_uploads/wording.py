@@ -1,0 +1,41 @@
+"""What messages say of names and sizes, for people to read."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# A client may send a name as long as all its headers.
+_START, _END = 80, 20
+_DECIMAL = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
+_BINARY = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
+
+
+def shown(filename: str) -> str:
+    """Return a name as the client sent it, but for a Windows path and for what would garble a page or a log."""
+    text = "".join(map(_shown_character, filename.rpartition("\\")[2] or filename))
+    return text if len(text) <= _START + _END else f"{text[:_START]}\N{HORIZONTAL ELLIPSIS}{text[-_END:]}"
+
+
+def _shown_character(character: str) -> str:
+    if character.isprintable() or character in "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}":
+        return character
+    # macOS, for one, puts a narrow no-break space into the names of screenshots.
+    return " " if unicodedata.category(character) == "Zs" else "\N{REPLACEMENT CHARACTER}"
+
+
+def readable_size(size: int) -> str:
+    """Return a size in the unit in which it is a plain number, or else rounded down.
+
+    So whatever is larger than the size is larger than what is said.
+    """
+    if size < 1000:
+        return f"{size} byte" if size == 1 else f"{size} bytes"
+    for units in (_DECIMAL, _BINARY):
+        unit, factor = next((each for each in units if each[1] <= size), units[-1])
+        hundredths, rest = divmod(size * 100, factor)
+        if not rest:
+            break
+    else:
+        unit, factor = next(each for each in _DECIMAL if each[1] <= size)
+        hundredths = size * 100 // factor
+    return f"{hundredths // 100}{f'.{hundredths % 100:02}'.rstrip('0').rstrip('.')} {unit}"

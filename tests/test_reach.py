@@ -1,0 +1,295 @@
+"""Symbolic links below a destination: those that stay inside work, and no exchange at any moment leads outside."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Flavour, tree
+
+from quart_uploads.exceptions import InvalidName
+from quart_uploads.names import MAX_DEPTH, StoredName
+from quart_uploads.steps import drive
+from quart_uploads.storage import LocalStorage, reach
+
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2
+
+INSIDE, OUTSIDE = b"inside", b"outside!"
+
+
+class Place:
+    """A set with a folder ``f``, and a directory beside the set with files of the same names."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.root, self.outside, self._other = tmp_path / "uploads", tmp_path / "outside", tmp_path / "other"
+        for directory, content in ((self.root / "f", INSIDE), (self.outside, OUTSIDE)):
+            (directory / "g").mkdir(parents=True)
+            for name in ("a.jpg", "g/a.jpg"):
+                (directory / name).write_bytes(content)
+        (self.outside / "secret.jpg").write_bytes(OUTSIDE)
+        self._other.symlink_to(self.outside)
+        self._before = tree(self.outside)
+        self.storage = LocalStorage(str(self.root))
+
+    def exchange(self) -> None:
+        """Put a link to the outside in the place of the folder, or the folder back, in one step (renameat2(2))."""
+        names = [os.fsencode(path) for path in (self.root / "f", self._other)]
+        library = ctypes.CDLL(None, use_errno=True)
+        if library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
+            raise OSError(ctypes.get_errno(), "renameat2", names[0])
+
+    def check_outside(self) -> None:
+        assert tree(self.outside) == self._before, "nothing is written, replaced or deleted outside of the set"
+
+    def read(self, name: str) -> bytes:
+        with self.storage.open(name) as file:
+            assert file.info.size == len(INSIDE)
+            return file.read()
+
+    def save(self, name: str, *, overwrite: bool = False) -> None:
+        folder, _, basename = name.rpartition("/")
+        with self.storage.stage() as staged:
+            staged.write(INSIDE)
+            drive(self.storage.publish(staged, StoredName(folder, basename), overwrite=overwrite))
+
+    def save_and_withdraw(self, name: str, when_saved: Callable[[], None] = lambda: None) -> None:
+        folder, _, basename = name.rpartition("/")
+        with self.storage.stage() as staged:
+            target = StoredName(folder, basename)
+            drive(self.storage.publish(staged, target))
+            when_saved()
+            self.storage.withdraw(staged, target)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    place = Place(tmp_path)
+    yield place
+    place.check_outside()
+
+
+@pytest.fixture(params=[True, False], ids=["proc", "no-proc"])
+def any_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test with and without links of descriptors."""
+    if not request.param:
+        monkeypatch.setattr(reach, "_HAS_LINKS_OF_DESCRIPTORS", False)
+    assert request.param == reach._HAS_LINKS_OF_DESCRIPTORS
+
+
+USES: list[Callable[[Place], object]] = [
+    lambda place: place.read("f/a.jpg"),
+    lambda place: place.read("f/g/a.jpg"),
+    lambda place: place.storage.stat("f/a.jpg").size,
+    lambda place: list(place.storage.list("f")),
+    lambda place: list(place.storage.list()),
+    lambda place: place.storage.delete("f/a.jpg"),
+    lambda place: place.save("f/new.jpg"),
+    lambda place: place.save("f/new/folder/new.jpg"),
+    lambda place: place.save("f/a.jpg", overwrite=True),
+    lambda place: place.save_and_withdraw("f/new.jpg"),
+]
+ANSWERS = [INSIDE, INSIDE, len(INSIDE), ["f/a.jpg", "f/g/a.jpg"], ["f/a.jpg", "f/g/a.jpg"], *[None] * 5]
+NAMES = [
+    "open", "open-deeper", "stat", "list-folder", "list", "delete", "save", "save-folder", "overwrite", "withdraw"
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+@pytest.mark.parametrize(("use", "answer"), list(zip(USES, ANSWERS, strict=True)), ids=NAMES)
+def test_a_folder_that_becomes_a_link_right_behind_the_check_is_not_followed(
+    place: Place, use: Callable[[Place], object], answer: object, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check, checks = LocalStorage._is_inside, 0
+
+    def check_and_exchange(self: LocalStorage, path: str) -> bool:
+        nonlocal checks
+        checks += 1
+        found = check(self, path)
+        if checks == nth:
+            place.exchange()
+        return found
+
+    monkeypatch.setattr(LocalStorage, "_is_inside", check_and_exchange)
+    with suppress(FileNotFoundError, InvalidName):
+        got = use(place)
+        # Those names of a listing that were found before the exchange may be left.
+        assert got == answer or (isinstance(got, list) and set(got) < {"f/a.jpg", "f/g/a.jpg"})
+    place.check_outside()
+
+
+@pytest.mark.parametrize("use", USES, ids=NAMES)
+def test_a_folder_that_is_a_link_to_the_outside_is_refused(
+    place: Place, use: Callable[[Place], object], any_system: None
+) -> None:
+    place.exchange()
+    with suppress(FileNotFoundError, InvalidName):
+        assert use(place) == []
+    with pytest.raises(FileNotFoundError):
+        place.read("f/a.jpg")
+    with pytest.raises(InvalidName, match="leads out of the set"):
+        place.save("f/new.jpg")
+    assert tree(place.root) == {}
+
+
+def test_what_was_saved_in_a_folder_that_became_a_link_is_not_withdrawn_outside(place: Place, any_system: None) -> None:
+    place.save_and_withdraw("f/new.jpg", when_saved=place.exchange)
+    place.exchange()
+    assert set(tree(place.root)) == {"f/a.jpg", "f/g/a.jpg", "f/new.jpg"}
+
+
+def test_what_was_saved_in_a_folder_that_is_gone_is_withdrawn_with_it(place: Place, any_system: None) -> None:
+    place.save_and_withdraw("f/h/new.jpg", when_saved=lambda: os.rename(place.root / "f/h", place.root / "gone"))
+    assert "gone/new.jpg" in tree(place.root)
+
+
+@pytest.mark.parametrize("is_absolute", [True, False])
+def test_links_that_stay_inside_work(place: Place, any_system: None, is_absolute: bool) -> None:
+    to = f"{place.root}/" if is_absolute else ""
+    (place.root / "folder").symlink_to(f"{to}f")
+    (place.root / "file.jpg").symlink_to(f"{to}f/g/a.jpg")
+    for name in ("folder/a.jpg", "folder/g/a.jpg", "file.jpg"):
+        assert place.read(name) == INSIDE
+        assert place.storage.stat(name).size == len(INSIDE)
+    assert list(place.storage.list()) == ["f/a.jpg", "f/g/a.jpg", "file.jpg"]
+    assert list(place.storage.list("folder")) == ["folder/a.jpg", "folder/g/a.jpg"]
+    place.save("folder/new/b.jpg")
+    assert place.read("f/new/b.jpg") == INSIDE
+    place.save_and_withdraw("folder/new/c.jpg")
+    place.storage.delete("folder/new/b.jpg")
+    place.storage.delete("file.jpg")
+    assert tree(place.root) == {"f/a.jpg": INSIDE, "f/g/a.jpg": INSIDE}, "of a link to a file, the link is deleted"
+
+
+def test_a_link_to_the_set_is_the_set(place: Place, tmp_path: Path, any_system: None) -> None:
+    (tmp_path / "link").symlink_to(place.root)
+    place.storage = LocalStorage(str(tmp_path / "link"))
+    place.save("f/b.jpg")
+    assert place.read("f/b.jpg") == INSIDE
+    assert list(place.storage.list()) == ["f/a.jpg", "f/b.jpg", "f/g/a.jpg"]
+
+
+def test_links_in_a_circle_and_to_nothing_are_no_files(place: Place, any_system: None) -> None:
+    (place.root / "circle").symlink_to("circle")
+    (place.root / "nothing").symlink_to("nowhere")
+    for name in ("circle", "nothing", "circle/a.jpg", "nothing/a.jpg"):
+        with pytest.raises(FileNotFoundError):
+            place.read(name)
+        with pytest.raises(FileNotFoundError):
+            place.storage.delete(name)
+    assert list(place.storage.list()) == ["f/a.jpg", "f/g/a.jpg"]
+    with pytest.raises(NotADirectoryError, match="nothing"):
+        place.save("nothing/a.jpg")
+
+
+@pytest.mark.slow
+def test_a_folder_that_is_exchanged_all_the_time_never_lets_anyone_out(place: Place, descriptors: Any) -> None:
+    done = threading.Event()
+    wrong: list[object] = []
+    answers = [0]
+
+    def use() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            name = f"f/{threading.get_ident()}-{number}.jpg"
+            for action in (
+                lambda: place.read("f/a.jpg") == INSIDE,
+                lambda: place.storage.stat("f/a.jpg").size == len(INSIDE),
+                lambda: "f/secret.jpg" not in place.storage.list(),
+                lambda name=name: place.save(name) is None,  # type: ignore[misc]
+                lambda: place.save("f/a.jpg", overwrite=True) is None,
+                lambda name=name: place.storage.delete(name) is None,  # type: ignore[misc]
+            ):
+                try:
+                    if not action():
+                        wrong.append(number)
+                    answers[0] += 1
+                except (FileNotFoundError, FileExistsError, NotADirectoryError, InvalidName):
+                    continue
+                except Exception as error:
+                    wrong.append(error)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(10_000):
+            place.exchange()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert wrong == []
+    assert answers[0] > 100
+
+
+async def test_no_answer_has_a_file_from_outside(
+    flavour: Flavour, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = flavour.app(UPLOADED_FILES_DEST=place.root)
+    flavour.configure_uploads(app, flavour.UploadSet("files", flavour.ALL))
+    check = LocalStorage._is_inside
+
+    def check_and_exchange(self: LocalStorage, path: str) -> bool:
+        found = check(self, path)
+        place.exchange()
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "_is_inside", check_and_exchange)
+        status, _, body = await flavour.request(app, "GET", "/_uploads/files/f/a.jpg")
+    assert (status, body) == (200, INSIDE)
+    status, _, body = await flavour.request(app, "GET", "/_uploads/files/f/a.jpg")
+    assert (status, OUTSIDE in body) == (404, False)
+
+
+# How deep
+
+
+@pytest.fixture
+def deep(destination: Path) -> Iterator[LocalStorage]:
+    """A storage of folders in folders, 1,500 deep, each with a file ``a.txt``."""
+    destination.mkdir()
+    current = os.open(destination, os.O_RDONLY)
+    for _ in range(1_500):
+        os.close(os.open("a.txt", os.O_CREAT | os.O_WRONLY, dir_fd=current))
+        os.mkdir("d", dir_fd=current)
+        below = os.open("d", os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = below
+    os.close(current)
+    yield LocalStorage(str(destination))
+    # Python's own rmtree, with which pytest tidies up, goes as deep as it may recurse.
+    subprocess.run(["rm", "-rf", str(destination)], check=True)
+
+
+def test_folders_are_listed_as_deep_as_names_may_be(deep: LocalStorage, any_system: None) -> None:
+    names = list(deep.list())
+    assert names == ["/".join(["d"] * depth + ["a.txt"]) for depth in range(MAX_DEPTH + 1)]
+    assert deep.exists(names[-1])
+    for too_deep in (f"d/{names[-1]}", "d/" * 1400 + "a.txt"):
+        assert not deep.exists(too_deep)
+    assert list(deep.list("/".join(["d"] * (MAX_DEPTH + 1)))) == []
+
+
+@pytest.mark.parametrize("depth", [50, 100])
+def test_listing_takes_as_many_calls_as_there_are_folders(
+    destination: Path, depth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage = LocalStorage(str(destination))
+    (destination / "/".join(["d"] * depth)).mkdir(parents=True)
+    opened: list[object] = []
+    scandir, resolve = os.scandir, os.path.realpath
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))
+    resolved: list[object] = []
+    monkeypatch.setattr(os.path, "realpath", lambda path, **kwargs: resolved.append(path) or resolve(path, **kwargs))
+    assert list(storage.list()) == []
+    assert len(opened) == depth + 1
+    assert set(resolved) == {str(destination)}, "how deep a folder is does not make it slower"
