@@ -13,7 +13,7 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "workers", "heap", "search"},
+    {"exceptions", "extensions", "workers", "heap", "search", "redaction"},
     {"names", "media", "signals", "steps", "forms"},
     {"storage"},
     {"config", "received", "reading", "testing"},
@@ -32,7 +32,7 @@ FRAMEWORKS = {
     "aiofiles": {"sets", "serving"},
     "multipart": {"forms"},
 }
-STORE_CLIENT = "storage/objects.py"
+STORE_CLIENT = "storage/bucket.py"
 
 
 def floor_of(module: str) -> int:
