@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .extensions import as_container
+from .redaction import without_secrets
 from .storage import LocalStorage, Storage
 from .storage.destination import below, is_local, make_storage, normalized
 from .storage.local import absolute
@@ -66,6 +67,8 @@ class UploadConfiguration:
     :param fsync: whether a save waits until the file would survive a loss of power.
     :param store: options for the client of the object store.
     :param signed: seconds for which the URLs of files in an object store are valid.
+    :param unconditional: whether to take an object store that replaces objects although it is told not to. Two saves
+        of one name at the same time may then leave one file.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class UploadConfiguration:
         fsync: bool = False,
         store: Mapping[str, Any] | None = None,
         signed: int | None = None,
+        unconditional: bool = False,
     ) -> None:
         # What is not on the disk keeps connections, and so is made once.
         self._remote: tuple[str, Storage[Any]] | None = None
@@ -93,6 +97,7 @@ class UploadConfiguration:
         self.fsync = fsync
         self.store: Mapping[str, Any] = store or {}
         self.signed = signed
+        self.unconditional = unconditional
 
     @property
     def tuple(self) -> tuple[str, str | None, Container[str] | Iterable[str], Container[str] | Iterable[str]]:
@@ -108,7 +113,9 @@ class UploadConfiguration:
         """
         if self._remote is not None and self._remote[0] == self.destination:
             return self._remote[1]
-        storage = make_storage(self.destination, self.store, set_name, fsync=self.fsync)
+        storage = make_storage(
+            self.destination, self.store, set_name, fsync=self.fsync, unconditional=self.unconditional
+        )
         if not isinstance(storage, LocalStorage):
             self._remote = (self.destination, storage)
         return storage
@@ -124,9 +131,11 @@ class UploadConfiguration:
 
     def __repr__(self) -> str:
         # The options of the store are left out: they may hold keys.
+        base_url = self.base_url if self.base_url is None else without_secrets(self.base_url)
         return (
-            f"UploadConfiguration({self.destination!r}, {self.base_url!r}, allow={self.allow!r}, deny={self.deny!r}, "
-            f"max_size={self.max_size!r}, fsync={self.fsync!r}, signed={self.signed!r})"
+            f"UploadConfiguration({without_secrets(self.destination)!r}, {base_url!r}, allow={self.allow!r}, "
+            f"deny={self.deny!r}, max_size={self.max_size!r}, fsync={self.fsync!r}, signed={self.signed!r}, "
+            f"unconditional={self.unconditional!r})"
         )
 
 
@@ -165,6 +174,7 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
         fsync=_flag(config.get("UPLOADS_FSYNC", False)),
         store=store,
         signed=_whole(config.get(prefix + "SIGNED"), prefix + "SIGNED", "seconds"),
+        unconditional=_flag(config.get(prefix + "UNCONDITIONAL", False)),
     )
 
 

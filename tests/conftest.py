@@ -20,12 +20,13 @@ from engines import Engine, running
 from flask import Flask
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
+from stores import SmallStore, small_store
 from urllib3 import encode_multipart_formdata
 from werkzeug.datastructures import FileStorage
 
 import quart_uploads
 import quart_uploads.flask
-from quart_uploads.storage import staging
+from quart_uploads.storage import proof, staging
 
 
 @pytest.fixture(autouse=True)
@@ -201,6 +202,27 @@ def descriptors() -> Iterator[None]:
     yield
     left = list((Counter(opened()) - Counter(before)).elements())
     assert left == []
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallStore]:
+    """An object store that a test can spoil."""
+    # Its port may have been that of another test's, of which something is proven.
+    monkeypatch.setattr(proof, "_proofs", {})
+    with small_store() as store:
+        yield store
+
+
+@pytest.fixture
+def photos_in(flavour: Flavour) -> Callable[..., Any]:
+    """Returns a set in a bucket of a store that a test can spoil."""
+
+    def configured(store: SmallStore, name: str = "photos", **options: Any) -> Any:
+        uset = flavour.UploadSet(name, flavour.ALL)
+        uset._config = flavour.UploadConfiguration(f"s3://bucket/{name}", store=store.options, **options)
+        return uset
+
+    return configured
 
 
 @pytest.fixture(scope="session")

@@ -5,18 +5,16 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
-import http.server
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -183,68 +181,3 @@ def running(folder: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.stop()
-
-
-class Faults(http.server.ThreadingHTTPServer):
-    """Answers as a store does that is empty, with errors where a test wants them."""
-
-    daemon_threads = True
-    block_on_close = False
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _FaultsHandler)
-        self.endpoint = f"http://127.0.0.1:{self.server_address[1]}"
-        #: What was asked: methods, and paths with their queries.
-        self.asked: list[tuple[str, str]] = []
-        #: Returns the status to answer with, ``None`` for no answer.
-        self.answer: Callable[[str, str], int | None] = lambda method, path: 200
-        self.reservation = ""
-
-    def close(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class _FaultsHandler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Faults
-
-    def do(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.asked.append((self.command, self.path))
-        status = self.server.answer(self.command, self.path)
-        if status is None:
-            time.sleep(1)
-            self.close_connection = True
-            return
-        body = b""
-        if status == 200 and self.path.endswith("?uploads="):
-            body = b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
-        elif status == 200 and self.path.endswith("?delete"):
-            body = b"<DeleteResult></DeleteResult>"
-        self.server.reservation = self.headers.get("x-amz-meta-uploadid", self.server.reservation)
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.send_header("ETag", '"1"')
-        self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
-        self.send_header("x-amz-meta-uploadid", self.server.reservation)
-        self.end_headers()
-        self.wfile.write(body)
-
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do  # noqa: N815
-
-    def log_message(self, *args: object) -> None:
-        """Print nothing."""
-
-
-@contextmanager
-def failing() -> Iterator[Faults]:
-    """Run a store that fails as a test wants it."""
-    faults = Faults()
-    thread = threading.Thread(target=faults.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield faults
-    finally:
-        faults.close()
-        thread.join()

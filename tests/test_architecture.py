@@ -13,7 +13,7 @@ import quart_uploads
 
 PACKAGE = Path(quart_uploads.__file__).parent
 FLOORS = [
-    {"exceptions", "extensions", "wording", "workers", "heap", "foreign", "part_head"},
+    {"exceptions", "extensions", "wording", "redaction", "workers", "heap", "foreign", "part_head"},
     {"names", "media", "signals", "steps", "multipart"},
     {"storage"},
     {"config", "received", "reading", "testing"},
@@ -31,7 +31,7 @@ FRAMEWORKS = {
     "flask": {"flask"},
     "aiofiles": {"sets", "serving"},
 }
-STORE_CLIENT = "storage/objects.py"
+STORE_CLIENT = "storage/bucket.py"
 
 
 def floor_of(module: str) -> int:

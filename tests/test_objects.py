@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ import flask
 import pytest
 import quart
 from conftest import Flavour, contents
-from engines import Faults, failing
+from stores import LOST, SmallStore
 
 from quart_uploads import FileTooLarge, InvalidName, upload_saved
 from quart_uploads.config import staging_area
 from quart_uploads.names import StoredName
 from quart_uploads.steps import drive
-from quart_uploads.storage import objects
+from quart_uploads.storage import bucket
 from quart_uploads.storage.destination import make_storage
 
 MIB = 1 << 20
@@ -278,7 +278,7 @@ async def test_what_is_stored_with_an_object(flavour: Flavour, photos: Any) -> N
     for size in (3, LARGE):
         for name in ("a.jpg", "a.html", "a.svg", "a.js"):
             await flavour.run(photos.save, flavour.upload(bytes(size), name), overwrite=True)
-            _, attributes = photos._storage._head(photos._storage._key(name))
+            attributes = photos._storage._bucket.look(name).attributes
             active = {} if name == "a.jpg" else {"Content-Disposition": "attachment"}
             media_type = {
                 "a.jpg": "image/jpeg",
@@ -367,7 +367,7 @@ async def test_uploads_are_staged_on_the_disk_of_a_local_set_or_in_the_temporary
         ("ftp://host/photos", {}, r"'photos' cannot be kept in ftp://host/photos: .*s3://, gs://, az://, memory://"),
         ("s3://bucket", {"endpoin": "http://x"}, r"'photos' cannot use s3://bucket: .*'endpoin' is not valid"),
         ("s3://bucket", {"client_options": {"bogus": "1"}}, r"'photos' cannot use s3://bucket: .*bogus"),
-        ("s3://AKID:hush@bucket", {}, r"'photos' must not have more than a bucket and a folder"),
+        ("s3://AKID:hush@bucket", {}, r"'photos' cannot use s3://bucket: .* no more than a bucket and a folder"),
         ("az://container", {}, r"'photos' cannot use az://container: .*Account must be specified"),
         ("s3://bucket", "endpoint=x", r"UPLOADED_PHOTOS_STORE or UPLOADS_DEFAULT_STORE must be a dict"),
     ],
@@ -385,7 +385,8 @@ def test_without_obstore_the_error_names_the_extra_the_set_and_its_destination(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    monkeypatch.delitem(sys.modules, "quart_uploads.storage.objects", raising=False)
+    for module in ("objects", "bucket", "proof"):
+        monkeypatch.delitem(sys.modules, f"quart_uploads.storage.{module}", raising=False)
     app = flavour.app(UPLOADED_PHOTOS_DEST="s3://bucket/photos")
     with pytest.raises(ImportError, match=r"'photos' is kept in s3://bucket/photos.*install quart-uploads\[objects\]"):
         flavour.configure_uploads(app, flavour.UploadSet("photos"))
@@ -398,6 +399,7 @@ def test_nothing_that_is_printed_tells_a_key(flavour: Flavour) -> None:
         repr(config.storage("photos")),
         repr(config.tuple),
         str(vars(config.storage("photos"))),
+        str(vars(config.storage("photos")._bucket)),
     ):
         assert "hush" not in shown
         assert "AKID" not in shown
@@ -426,13 +428,13 @@ def test_a_child_that_was_forked_too_late_gets_an_error_and_does_not_hang(photos
 async def test_a_request_that_is_repeated_as_its_answer_was_lost_takes_no_other_name(
     flavour: Flavour, photos: Any, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    put = objects.obstore.put
+    put = bucket.obstore.put
 
     def put_twice(*args: Any, **kwargs: Any) -> Any:
         put(*args, **kwargs)
         return put(*args, **kwargs)
 
-    monkeypatch.setattr(objects.obstore, "put", put_twice)
+    monkeypatch.setattr(bucket.obstore, "put", put_twice)
     assert await flavour.run(photos.save, flavour.upload(bytes(size))) == "photo.jpg"
     monkeypatch.undo()
     assert await flavour.run(photos.list) == ["photo.jpg"]
@@ -442,24 +444,6 @@ async def test_a_request_that_is_repeated_as_its_answer_was_lost_takes_no_other_
 # Errors, as a store that answers so would cause them
 
 
-@pytest.fixture
-def faults() -> Iterator[Faults]:
-    with failing() as server:
-        yield server
-
-
-async def save_to(flavour: Flavour, faults: Faults, stream: io.BytesIO) -> Any:
-    photos = flavour.UploadSet("photos", flavour.IMAGES)
-    store = {
-        **KEYS,
-        "endpoint": faults.endpoint,
-        "retry_config": {"max_retries": 1},
-        "client_options": {"timeout": "400ms"},
-    }
-    photos._config = flavour.UploadConfiguration("s3://bucket/photos", store=store)
-    return await flavour.run(photos.save, flavour.storage_class(stream, "photo.jpg"))
-
-
 @pytest.mark.parametrize(
     ("status", "error", "advice"),
     [
@@ -467,42 +451,55 @@ async def save_to(flavour: Flavour, faults: Faults, stream: io.BytesIO) -> Any:
         (401, PermissionError, "Check the key"),
         (404, FileNotFoundError, "no such object or bucket"),
         (500, OSError, "it failed"),
-        (None, TimeoutError, "does not answer in time. Check the endpoint"),
+        (None, TimeoutError, "does not answer in time. Check the endpoint. It may be stored nevertheless"),
+        (LOST, ConnectionResetError, "the connection was lost. It may be stored nevertheless"),
     ],
 )
+@pytest.mark.parametrize("what", ["/photos/.probe-", "/photos/photo.jpg"])
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_what_a_store_refuses_is_an_error_that_names_the_set(
-    flavour: Flavour, faults: Faults, status: int | None, error: type[OSError], advice: str
+    flavour: Flavour,
+    store: SmallStore,
+    photos_in: Callable[..., Any],
+    what: str,
+    status: int | None,
+    error: type[OSError],
+    advice: str,
 ) -> None:
-    faults.answer = lambda method, path: status
+    store.answer = lambda method, path: status if method == "PUT" and what in path else 200
     with pytest.raises(error, match=r"upload set 'photos' could not write to s3://bucket/photos") as caught:
-        await save_to(flavour, faults, io.BytesIO(b"small"))
+        await flavour.run(photos_in(store).save, flavour.upload(b"small"))
     assert advice in str(caught.value)
-    assert "hush" not in str(caught.value)
     if status is not None:  # asyncio makes a new error of a TimeoutError
         assert caught.value.__cause__ is not None
 
 
-async def test_a_store_that_is_not_there_is_an_error_soon(flavour: Flavour, faults: Faults) -> None:
-    faults.close()
+async def test_a_store_that_is_not_there_is_an_error_soon(
+    flavour: Flavour, store: SmallStore, photos_in: Callable[..., Any]
+) -> None:
+    store.close()
     with pytest.raises(ConnectionError, match=r"cannot be reached\. Check the endpoint"):
-        await save_to(flavour, faults, io.BytesIO(b"small"))
+        await flavour.run(photos_in(store).save, flavour.upload(b"small"))
 
 
-@pytest.mark.parametrize("refused", ["partNumber=1", "partNumber=2", "complete"])
-async def test_a_large_upload_that_fails_is_aborted(flavour: Flavour, faults: Faults, refused: str) -> None:
+@pytest.mark.parametrize("refused", ["uploads=", "partNumber=1", "partNumber=2", "complete"])
+async def test_a_large_upload_that_fails_is_aborted(
+    flavour: Flavour, store: SmallStore, photos_in: Callable[..., Any], refused: str
+) -> None:
     def answer(method: str, path: str) -> int:
-        complete = method == "POST" and "uploadId" in path
-        return 500 if refused in path or (refused == "complete" and complete) else 200
+        is_meant = (method == "POST" and "uploadId" in path) if refused == "complete" else refused in path
+        return 500 if is_meant and "photo.jpg" in path else 200
 
-    faults.answer = answer
+    store.answer = answer
     with pytest.raises(OSError, match="could not write to"):
-        await save_to(flavour, faults, io.BytesIO(bytes(LARGE)))
-    assert sum(method == "DELETE" and "uploadId" in path for method, path in faults.asked) == 1, "aborted"
-    assert sum(method == "POST" and "delete" in path for method, path in faults.asked) == 1, "no reservation"
+        await flavour.run(photos_in(store).save, flavour.upload(bytes(LARGE)))
+    assert store.uploads == {}, "aborted"
+    assert store.objects == {}, "no reservation"
 
 
-async def test_a_large_upload_that_breaks_off_is_never_completed(flavour: Flavour, faults: Faults) -> None:
+async def test_a_large_upload_that_breaks_off_is_never_completed(
+    flavour: Flavour, store: SmallStore, photos_in: Callable[..., Any]
+) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
             if self.tell() > 20 * MIB:
@@ -510,10 +507,59 @@ async def test_a_large_upload_that_breaks_off_is_never_completed(flavour: Flavou
             return super().read(size)
 
     with pytest.raises(OSError, match="Input/output error"):
-        await save_to(flavour, faults, Broken(bytes(30 * MIB)))
-    about_parts = [method for method, path in faults.asked if "uploadId" in path and method != "PUT"]
+        await flavour.run(photos_in(store).save, flavour.storage_class(Broken(bytes(30 * MIB)), "photo.jpg"))
+    about_parts = [method for method, path in store.asked if "photo.jpg?uploadId" in path]
     assert about_parts == ["DELETE"], "aborted, and not completed and deleted"
+    assert (store.objects, store.uploads) == ({}, {})
+
+
+# Answers that are lost
+
+
+@pytest.mark.parametrize("size", [10, LARGE])
+async def test_what_is_stored_though_every_answer_was_lost_is_taken_back(
+    flavour: Flavour, store: SmallStore, photos_in: Callable[..., Any], size: int
+) -> None:
+    store.answer = lambda method, path: LOST if method == "PUT" and path.endswith("/photo.jpg") else 200
+    with pytest.raises(ConnectionResetError, match="It may be stored nevertheless"):
+        await flavour.run(photos_in(store).save, flavour.upload(bytes(size)))
+    assert "/bucket/photos/photo.jpg" not in store.objects
+
+
+async def test_what_is_stored_and_cannot_be_taken_back_is_told(
+    flavour: Flavour, store: SmallStore, photos_in: Callable[..., Any]
+) -> None:
+    def answer(method: str, path: str) -> int:
+        return LOST if path.endswith("/photo.jpg") and method in ("PUT", "HEAD") else 200
+
+    store.answer = answer
+    with pytest.raises(ConnectionResetError, match="It may be stored nevertheless") as caught:
+        await flavour.run(photos_in(store).save, flavour.upload(b"x"))
+    assert "'photo.jpg' could not be taken back" in "".join(caught.value.__notes__)
+    assert store.objects["/bucket/photos/photo.jpg"].content == b"x"
+
+
+@pytest.mark.parametrize("times", [1, 9])
+@pytest.mark.parametrize("overwrite", [False, True])
+async def test_a_large_upload_that_was_completed_is_saved_although_the_answer_was_lost(
+    flavour: Flavour, store: SmallStore, photos_in: Callable[..., Any], times: int, overwrite: bool
+) -> None:
+    lost: list[str] = []
+
+    def answer(method: str, path: str) -> int:
+        if method == "POST" and "photo.jpg?uploadId" in path and len(lost) < times:
+            lost.append(path)
+            return LOST
+        return 200
+
+    store.answer = answer
+    photos = photos_in(store)
+    assert await flavour.run(photos.save, flavour.upload(bytes(LARGE)), overwrite=overwrite) == "photo.jpg"
+    assert lost
+    assert contents(photos) == {"photo.jpg": bytes(LARGE)}
 
 
 def test_the_storage_of_a_url_is_made_without_a_request() -> None:
-    make_storage("s3://bucket/photos", {**KEYS, "endpoint": "http://127.0.0.1:1"}, "photos", fsync=False)
+    make_storage(
+        "s3://bucket/photos", {**KEYS, "endpoint": "http://127.0.0.1:1"}, "photos", fsync=False, unconditional=False
+    )

@@ -27,12 +27,16 @@ def test_a_directory_is_a_storage(
 
 
 def test_memory_is_a_storage() -> None:
-    check_storage(make_storage(f"memory://{secrets.token_hex(8)}/photos", {}, "photos", fsync=False))
+    check_storage(
+        make_storage(f"memory://{secrets.token_hex(8)}/photos", {}, "photos", fsync=False, unconditional=False)
+    )
 
 
 @pytest.mark.slow
 def test_a_bucket_is_a_storage(engine: Engine) -> None:
-    check_storage(make_storage(f"s3://{BUCKET}/conformance", engine.store(), "photos", fsync=False))
+    check_storage(
+        make_storage(f"s3://{BUCKET}/conformance", engine.store(), "photos", fsync=False, unconditional=False)
+    )
     assert engine.objects("conformance") == {}
     assert engine.multipart_uploads("conformance") == []
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from ..redaction import without_secrets
 from .base import Storage
 from .local import LocalStorage, absolute
 
@@ -31,12 +32,16 @@ def is_local(destination: str) -> bool:
     return _URL.match(destination) is None
 
 
-def make_storage(destination: str, options: Mapping[str, Any], set_name: str, *, fsync: bool) -> Storage[Any]:
+def make_storage(
+    destination: str, options: Mapping[str, Any], set_name: str, *, fsync: bool, unconditional: bool
+) -> Storage[Any]:
     """Return the storage for a destination.
 
     :param destination: a path or a URL.
     :param options: for the client of an object store.
     :param set_name: of the upload set, for messages.
+    :param fsync: whether a file in a directory is to survive a loss of power once it is saved.
+    :param unconditional: whether to take an object store that cannot refuse to replace an object.
     :raises ValueError: the URL or an option makes no sense.
     :raises ImportError: obstore is not installed.
     """
@@ -46,8 +51,8 @@ def make_storage(destination: str, options: Mapping[str, Any], set_name: str, *,
     if url["scheme"].lower() not in _SCHEMES:
         known = ", ".join(f"{scheme}://" for scheme in _SCHEMES)
         raise ValueError(
-            f"The upload set {set_name!r} cannot be kept in {destination}: give it the path of a directory, or a URL "
-            f"that begins with one of {known}"
+            f"The upload set {set_name!r} cannot be kept in {without_secrets(destination)}: give it the path "
+            f"of a directory, or a URL that begins with one of {known}"
         )
     try:
         # Only here: an app without object storage needs no obstore.
@@ -56,8 +61,8 @@ def make_storage(destination: str, options: Mapping[str, Any], set_name: str, *,
         if error.name != "obstore":
             raise
         raise ImportError(
-            f"The upload set {set_name!r} is kept in {destination}, which needs obstore: "
+            f"The upload set {set_name!r} is kept in {without_secrets(destination)}, which needs obstore: "
             "install quart-uploads[objects]",
             name="obstore",
         ) from error
-    return ObjectStorage(destination, options, set_name)
+    return ObjectStorage(destination, options, set_name, unconditional=unconditional)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from typing import Any
 
 from .base import StagedUpload
@@ -17,25 +16,22 @@ SINGLE = 8 << 20
 class ObjectUpload(StagedUpload):
     """An upload that is in memory while one request can store it, and from then on in a multipart upload.
 
-    :param translating_errors: the context to write in.
     :param abort: takes a multipart upload back.
     :param source: a local file that has the content. It is read when the upload is published.
     """
 
     def __init__(
         self,
-        translating_errors: Callable[[str], AbstractContextManager[None]],
         abort: Callable[[ObjectUpload], None],
         source: StagedFile | None = None,
     ) -> None:
         self.size: int = 0 if source is None else source.size
         #: Tells it from another upload of the same content.
         self.id: str = secrets.token_hex(8)
-        #: The object that is, or may be, there because of it.
-        self.key: str | None = None
-        #: obstore's writer of the multipart upload that is under way.
+        #: The name of the object that is, or may be, there because of it.
+        self.name: str | None = None
+        #: The :class:`MultipartUpload` that is under way.
         self.writer: Any = None
-        self._translating_errors = translating_errors
         self._abort = abort
         self._source = source
         self._pieces: list[bytes] = []
@@ -49,11 +45,6 @@ class ObjectUpload(StagedUpload):
         if self.writer is None:
             self._pieces.append(bytes(data))
         else:
-            self.send(data)
-
-    def send(self, data: bytes | memoryview) -> None:
-        """Add to the multipart upload. Waits if too much is on its way."""
-        with self._translating_errors("write to"):
             self.writer.write(data)
 
     @property
