@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +13,7 @@ from quart.wrappers.request import Body
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
 from .heap import free_memory
+from .reading import gather
 
 # Quart 0.23 ends a request silently that raises its own error; before, its client was answered for nothing.
 _Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)
@@ -22,8 +23,9 @@ _Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedErro
 HIGH_WATER = 1 << 20
 #: Seconds of waiting for a client before its rate is looked at.
 GRACE = 5.0
-#: Seconds for which to drop what is sent after the answer, in all and without a word.
-LINGER, LINGER_SILENCE = 30.0, 5.0
+#: Seconds for which to drop what is sent after the answer: in all, and without a word. A client that stops sending, as
+#: curl does, waits for the end of the answer meanwhile.
+LINGER, LINGER_SILENCE = 30.0, 0.5
 
 
 class UploadBody(Body):
@@ -31,8 +33,8 @@ class UploadBody(Body):
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)
-        #: Bytes that the whole body may have; ``None`` for no limit.
-        self.limit = max_content_length
+        #: Returns the bytes that the whole body may have, or ``None`` for no limit. Hooks and views may change it.
+        self.find_limit: Callable[[], int | None] = lambda: max_content_length
         #: Seconds between two chunks that a client may be silent; ``None`` for no limit.
         self.silence: float | None = None
         #: Bytes per second that a client has to send on average, while it is waited for.
@@ -41,7 +43,7 @@ class UploadBody(Body):
         self.received: int = 0
         self._expected = expected_content_length
         self._chunks: deque[bytes] = deque()
-        self._size = 0
+        self._given_out = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._finished = False
@@ -52,22 +54,22 @@ class UploadBody(Body):
 
     # What the connection calls.
 
-    async def put(self, data: bytes) -> None:
+    async def put(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes from the server, and return when there is room for more."""
         self.append(data)
-        while self._size > HIGH_WATER and not self._abandoned:
+        while self.received - self._given_out > HIGH_WATER and not self._abandoned:
             self._room.clear()
             await self._room.wait()
 
-    def append(self, data: bytes) -> None:
+    def append(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes without waiting."""
+        data = bytes(data)  # what a server may use again is copied, and bytes are not
         if not data or self._failure is not None:
             return
         self.received += len(data)
         free_memory.note(len(data))
         if not self._abandoned:
-            self._chunks.append(data)
-            self._size += len(data)
+            gather(self._chunks, data)
         self._changed.set()
 
     def set_complete(self) -> None:
@@ -82,10 +84,9 @@ class UploadBody(Body):
         self._changed.set()
 
     def abandon(self) -> None:
-        """Nobody will read the rest: let it arrive and drop it."""
+        """Let the rest arrive, and drop it."""
         self._abandoned = True
         self._chunks.clear()
-        self._size = 0
         self._room.set()
 
     @property
@@ -94,14 +95,22 @@ class UploadBody(Body):
         return not self._finished and self._failure is None
 
     async def linger(self) -> None:
-        """Drop what the client still sends, for as long as nginx's lingering_close would."""
+        """Drop what the client still sends, until it has sent all or falls silent."""
         self.abandon()
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
-                while self.is_arriving:
-                    self._changed.clear()
-                    async with asyncio.timeout(LINGER_SILENCE):
-                        await self._changed.wait()
+                while self.is_arriving and await self._hears_more():
+                    pass
+
+    async def _hears_more(self) -> bool:
+        self._changed.clear()
+        # In steps: a timer that an event loop at other work fires late says nothing of the client.
+        for _ in range(4):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LINGER_SILENCE / 4):
+                    await self._changed.wait()
+                    return True
+        return False
 
     def set_result(self, data: bytes) -> None:
         """Be a whole body, for tests."""
@@ -120,6 +129,7 @@ class UploadBody(Body):
         :param pause: seconds of silence after which to return ``None`` and let the caller do something else.
         :raises RequestEntityTooLarge: there are more bytes than the limit.
         :raises RequestTimeout: the client is silent for too long, or too slow.
+        :raises ValueError: the request is over, and what was not read of the body is gone.
         """
         while True:
             self._check_limit()
@@ -129,13 +139,15 @@ class UploadBody(Body):
                 return data
             if self._chunks:
                 data = self._chunks.popleft()
-                self._size -= len(data)
+                self._given_out += len(data)
                 self._room.set()
                 return data
-            if self._finished:
+            if self._finished and self._given_out == self.received:
                 return b""
             if self._failure is not None:
                 raise self._failure
+            if self._abandoned:
+                raise ValueError("The rest of the body is gone: its request was answered. Read it before that")
             self._changed.clear()
             if not await self._wait(pause) and pause is not None:
                 free_memory.give_back_soon()
@@ -155,18 +167,19 @@ class UploadBody(Body):
 
     async def _collect(self) -> bytes:
         if self._whole is None:
-            pieces = []
+            pieces: list[bytes] = []
             while data := await self.get():
-                pieces.append(data)
+                gather(pieces, data)
             self._whole = b"".join(pieces)
         return self._whole
 
     def _check_limit(self) -> None:
-        if self.limit is not None and max(self.received, self._expected or 0) > self.limit:
-            raise RequestEntityTooLarge(f"The body of the request is larger than {self.limit:,} bytes.")
+        limit = self.find_limit()
+        if limit is not None and max(self.received, self._expected or 0) > limit:
+            raise RequestEntityTooLarge(f"The body of the request is larger than {limit:,} bytes.")
 
     async def _wait(self, pause: float | None) -> bool:
-        """Wait for a change; tells whether one came before the pause."""
+        """Wait for a change; return True if one came before the pause."""
         loop = asyncio.get_running_loop()
         patience = self._patience()
         limits = [seconds for seconds in (pause, patience) if seconds is not None]

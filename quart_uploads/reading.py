@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -30,10 +31,8 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _MORE = object()
 
-#: Bytes of memory that a piece of a batch takes beside its content.
-PIECE_OVERHEAD = 64
-#: Pieces that have fewer bytes on average are joined.
-SMALL_PIECE = 1 << 10
+#: Bytes of a piece that others are joined to: an object takes some 50 bytes more than it has, and clients may send two.
+_SMALL = 1 << 10
 
 
 class Reading:
@@ -82,7 +81,7 @@ class Reading:
         """Return the next bytes of the part, in pieces, about 1 MiB in all; none at its end."""
         batch: list[bytes] = []
         size = 0
-        while self._in_part and size + len(batch) * PIECE_OVERHEAD < BATCH:
+        while self._in_part and size < BATCH:
             event: Any = next(self._events, _MORE)
             if event is PART_END:
                 self._in_part = False
@@ -90,9 +89,9 @@ class Reading:
                 if not (yield from self._feed(size > IN_MEMORY)):
                     break
             else:
-                batch.append(event)
+                gather(batch, event)
                 size += len(event)
-        return [b"".join(batch)] if size < len(batch) * SMALL_PIECE else batch
+        return batch
 
     def text(self, head: PartHead) -> Steps[str]:
         """Return the rest of the part as a text.
@@ -223,6 +222,14 @@ class BaseFormReader(Generic[P]):
             )
         part.is_begun = True
         return self._reading
+
+
+def gather(pieces: list[bytes] | deque[bytes], data: bytes) -> None:
+    """Append some bytes, and join them with the last ones where both are few."""
+    if pieces and len(pieces[-1]) + len(data) <= _SMALL:
+        pieces[-1] += data
+    else:
+        pieces.append(data)
 
 
 @contextmanager

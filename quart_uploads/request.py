@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
+from weakref import ref
 
 from quart import Quart, Request, current_app
 from quart.asgi import ASGIHTTPConnection
 from quart.formparser import FormDataParser
 from quart.wrappers.request import Body
+from quart.wrappers.response import IterableBody
 from werkzeug.datastructures import FileStorage, MultiDict, iter_multi_items
 
 from .body import UploadBody
 from .config import min_rate, staging_area
+from .early import EarlyAnswer
 from .foreign import own_hook, warn_of_foreign
 from .heap import keep_large_blocks
 from .multipart import FormLimits
 from .reader import PAUSE, ReceivedFile, start_reading
 from .steps import drive_inline, in_thread
+from .storage import StoredFile
 
 # Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
 _QUART_WAITS = hasattr(Body, "put")
@@ -57,16 +62,9 @@ class UploadRequest(Request):
         # Quart's timeout is for the whole body, and would end a long upload that is well on its way.
         super().__init__(*args, body_timeout=None, **kwargs)
         self.body.silence = body_timeout
-
-    @property
-    def max_content_length(self) -> int | None:
-        """Bytes that the body may have. A view or a hook may set it."""
-        return super().max_content_length
-
-    @max_content_length.setter
-    def max_content_length(self, value: int | None) -> None:
-        self._max_content_length = value
-        self.body.limit = value
+        # A reference to the request would keep the body in memory until the garbage collector runs.
+        self.body.find_limit = partial(_limit, ref(self), self.body.find_limit())
+        self._served: StoredFile | None = None
 
     def make_form_data_parser(self) -> FormDataParser:
         """Return what reads the form."""
@@ -83,6 +81,24 @@ class UploadRequest(Request):
         else:
             await super().close()
 
+    def own(self, served: StoredFile) -> None:
+        """Close a file when the request has been answered, whether the answer had it or not."""
+        self._served = served
+
+    async def close_served(self) -> None:
+        """Close the file that was to be the answer."""
+        served, self._served = self._served, None
+        if served is not None and not served.file.closed:
+            await in_thread(served.close)
+
+
+def _limit(request: ref[UploadRequest], configured: int | None) -> int | None:
+    """Return the bytes that the body of a request may have: what its class, a hook or a view says, or the config."""
+    asked = request()
+    limit = None if asked is None else asked.max_content_length
+    # Outside of an app, Quart's own request knows of no config.
+    return configured if limit is None and not current_app else limit
+
 
 class UploadConnection(ASGIHTTPConnection):
     """A connection that receives no faster than the view reads."""
@@ -91,18 +107,19 @@ class UploadConnection(ASGIHTTPConnection):
         request.body.min_rate = min_rate(self.app)
         message: Any = {}
 
-        async def receive_and_forget() -> Any:
+        async def receive_copy() -> Any:
             # Whoever waits for the next message would hold the last one for as long, up to 256 KiB of an idle client.
+            # The server's own message is not ours to empty.
             nonlocal message
-            message.pop("body", None)
-            message = await receive()
+            message.clear()
+            message = dict(await receive())
             return message
 
         if _QUART_WAITS:
-            await super().handle_messages(request, receive_and_forget, *args)
+            await super().handle_messages(request, receive_copy, *args)
             return
         while True:
-            await receive_and_forget()
+            await receive_copy()
             if message["type"] == "http.request":
                 await request.body.put(message.get("body", b""))
                 if not message.get("more_body", False):
@@ -112,28 +129,21 @@ class UploadConnection(ASGIHTTPConnection):
                 return
 
     async def handle_request(self, request: Any, send: Any) -> None:
-        # The last byte of an answer closes the connection if the client is still sending. Many clients read only when
-        # they have sent all, and would find the connection reset where the answer was.
-        has_length, held = False, b""
-
-        async def send_and_linger(message: Any) -> None:
-            nonlocal has_length, held
-            if message["type"] == "http.response.start":
-                has_length = any(name == b"content-length" for name, _ in message["headers"])
-            elif message["type"] == "http.response.body" and (held or request.body.is_arriving):
-                body, more = held + message.get("body", b""), message.get("more_body", False)
-                held = body[-1:] if has_length else b""
-                await send({**message, "body": body[:-1] if held else body, "more_body": True})
-                if more:
-                    return
-                await request.body.linger()
-                message = {**message, "body": held}
-            await send(message)
-
+        self._body = request.body
+        answer = EarlyAnswer(request.body, send, self.scope["http_version"])
         try:
-            await super().handle_request(request, send_and_linger)
+            await super().handle_request(request, answer.send)
+            await answer.finish()
         finally:
             request.body.abandon()
+            await request.close_served()
+
+    async def _send_response(self, send: Any, response: Any) -> None:
+        # While data or a file is sent, the view is over and reads no more. The client may read only when it has sent
+        # all, so that both would wait for each other.
+        if not isinstance(response.response, IterableBody):
+            self._body.abandon()
+        await super()._send_response(send, response)
 
 
 def _close(files: list[FileStorage]) -> None:

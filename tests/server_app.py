@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import resource
+from collections.abc import AsyncIterator
 from typing import Any
 
 import flask
@@ -47,6 +48,17 @@ def quart_app() -> quart.Quart:
     @app.post("/deaf")
     async def deaf() -> str:
         return "answered"
+
+    @app.post("/early")
+    async def early() -> Any:
+        """Answer before the body was read, with a status and so many bytes, maybe without telling their number."""
+        status, size = int(quart.request.args["status"]), int(quart.request.args["size"])
+
+        async def pieces() -> AsyncIterator[bytes]:
+            for _ in range(size // 10):
+                yield b"0123456789"
+
+        return (pieces() if "streamed" in quart.request.args else b"0123456789" * (size // 10)), status
 
     @app.post("/asleep")
     async def asleep() -> dict[str, int]:

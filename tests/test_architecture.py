@@ -20,7 +20,7 @@ FLOORS = [
     {"rules"},
     {"operations", "delivery"},
     {"body"},
-    {"reader"},
+    {"reader", "early"},
     {"sets", "request"},
     {"serving"},
     {"app", "flask"},

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from flask import Blueprint, Response, abort, current_app, request
+from flask import Blueprint, Response, abort, current_app, g, request, request_finished
+from flask.blueprints import BlueprintSetupState
 
 from ..config import BLUEPRINT, URL_PREFIX, URL_RULE
 from ..delivery import Delivery, chunk_sizes, find_delivery
 from ..storage import StoredFile
 
 blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
+
+#: Where the body of the answer is while the request is handled.
+_SERVED = "_quart_uploads_served"
 
 
 @blueprint.route(URL_RULE)
@@ -21,17 +26,39 @@ def uploaded_file(setname: str, filename: str) -> Response:
         plan, found = find_delivery(app, setname, filename, request.method, request.headers)
     except FileNotFoundError:
         abort(404)
-    body = found if isinstance(found, bytes) else _StoredFileBody(found, plan)
+    body: bytes | _StoredFileBody = found if isinstance(found, bytes) else _StoredFileBody(found, plan)
+    if isinstance(body, _StoredFileBody):
+        setattr(g, _SERVED, body)
     response: Response = app.response_class(body, plan.status, direct_passthrough=True)
     response.headers.clear()
     response.headers.extend(plan.headers)
     return response
 
 
+@blueprint.record
+def _watch_answers(state: BlueprintSetupState) -> None:
+    request_finished.connect(_note_answer, state.app)
+
+
+def _note_answer(app: Any, response: Response, **extra: object) -> None:
+    body: _StoredFileBody | None = g.get(_SERVED)
+    if body is not None:
+        body.is_answer = response.response is body
+
+
+@blueprint.teardown_request
+def _close_unless_sent(error: BaseException | None) -> None:
+    """Close a file that no server will close, as a hook of the app failed or put another answer in its place."""
+    body: _StoredFileBody | None = g.pop(_SERVED, None)
+    if body is not None and not body.is_answer:
+        body.close()
+
+
 class _StoredFileBody:
     """The part of a stored file that a response has, read in large pieces while it is sent."""
 
     def __init__(self, file: StoredFile, plan: Delivery) -> None:
+        self.is_answer: bool = False
         self._file = file
         self._plan = plan
 
