@@ -51,6 +51,10 @@ class StoredName(NamedTuple):
     def __str__(self) -> str:
         return posixpath.join(self.folder, self.basename)
 
+    def numbered(self, number: int) -> StoredName:
+        """Return the name that the n-th upload of this name gets."""
+        return StoredName(self.folder, numbered(self.basename, number))
+
 
 def clean_basename(filename: str) -> str:
     """Return the name to store a file under that is called so elsewhere, or ``""`` if nothing safe is left of it.

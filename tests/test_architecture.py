@@ -18,6 +18,7 @@ FLOORS = [
     {"storage"},
     {"config", "received", "reading", "testing"},
     {"rules"},
+    {"upload"},
     {"operations", "delivery"},
     {"body"},
     {"reader", "early"},
