@@ -8,13 +8,14 @@ import io
 import json
 import tracemalloc
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
 import quart
-from cancelling import cancel_everywhere
+from cancelling import CancelledAt
 from conftest import Flavour, tree
 from decoding import encode
 from quart import Quart
@@ -155,17 +156,39 @@ def no_garbage_collection() -> Iterator[None]:
     gc.enable()
 
 
-async def test_an_answer_that_is_cancelled_leaves_no_descriptor(
-    app: Any, descriptors: None, no_garbage_collection: None
+@pytest.mark.parametrize("size", [100, 3_000_000])
+async def test_an_answer_that_is_cancelled_at_any_wait_leaves_no_descriptor(
+    app: Any, destination: Path, descriptors: None, no_garbage_collection: None, size: int
 ) -> None:
     async with app.app_context():
-        await app.files.save(FileStorage(io.BytesIO(bytes(3_000_000)), "a.bin"))
+        await app.files.save(FileStorage(io.BytesIO(bytes(size)), "a.bin"))
+    base = app.asgi_http_class
+    answering: Any = None
 
-    async def ask() -> None:
-        await call(app, scope("GET", "/_uploads/files/a.bin"), [{"type": "http.request"}])
+    class Connection(base):  # type: ignore[misc]
+        async def handle_request(self, request: Any, send: Any) -> None:
+            await answering(super().handle_request(request, send))
 
-    # Quart makes a task for the request, whose steps it cancels with the connection's.
-    assert await cancel_everywhere(ask, lambda was_cancelled: None) > 5
+    app.asgi_http_class = Connection
+
+    waits = 0
+    for wait in range(100):
+        outcome: list[int] = []
+
+        async def cancelled(answer: Any, wait: int = wait, outcome: list[int] = outcome) -> None:
+            waiting = CancelledAt(answer, wait)
+            try:
+                await waiting
+            finally:
+                outcome.append(waiting.count)
+
+        answering = cancelled
+        with suppress(IndexError):  # nothing was sent
+            await call(app, scope("GET", "/_uploads/files/a.bin"), [{"type": "http.request"}])
+        waits += 1
+        if outcome[0] <= wait:
+            break
+    assert waits >= 5
 
 
 @pytest.mark.parametrize("hook", ["fails", "answers otherwise"])
