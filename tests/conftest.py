@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import io
 import os
 import secrets
@@ -133,6 +134,15 @@ def photos(flavour: Flavour, destination: Path) -> Any:
     return uset
 
 
+@pytest.fixture
+def app(flavour: Flavour, destination: Path) -> Any:
+    """An app with the set ``files``, which takes all."""
+    app = flavour.app(UPLOADED_FILES_DEST=destination)
+    app.files = flavour.UploadSet("files", flavour.ALL)
+    flavour.configure_uploads(app, app.files)
+    return app
+
+
 def stage_anonymously(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file system has O_TMPFILE, as those of Linux do."""
 
@@ -185,6 +195,14 @@ def tree(directory: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
     }
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """What is not closed stays open."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import io
 import json
 import tracemalloc
@@ -147,13 +146,6 @@ async def test_many_messages_of_two_bytes_take_little_memory(app: Any, path: str
     await call(app, scope("POST", path), messages())
     tracemalloc.stop()
     assert peak < 8 * amount, "an object for each message would take 40 times as much"
-
-
-@pytest.fixture
-def no_garbage_collection() -> Iterator[None]:
-    gc.disable()
-    yield
-    gc.enable()
 
 
 @pytest.mark.parametrize("size", [100, 3_000_000])

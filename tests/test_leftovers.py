@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import gc
 import os
 import shutil
 import stat
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +27,6 @@ from quart_uploads.storage import LocalStorage, staging
 from quart_uploads.storage.staging import StagedFile
 
 FLAVOUR = FLAVOURS["quart"]
-
-
-@pytest.fixture
-def no_garbage_collection() -> Iterator[None]:
-    """What is not closed stays open."""
-    gc.disable()
-    yield
-    gc.enable()
-
-
-@pytest.fixture
-def app(flavour: Flavour, destination: Path) -> Any:
-    app = flavour.app(UPLOADED_FILES_DEST=destination)
-    app.files = flavour.UploadSet("files", flavour.ALL)
-    flavour.configure_uploads(app, app.files)
-    return app
 
 
 @pytest.fixture

@@ -70,14 +70,6 @@ def read_in_flask(app: Any, how: str, content_type: str, pieces: list[bytes]) ->
         return files, fields
 
 
-@pytest.fixture
-def app(flavour: Flavour, destination: Path) -> Any:
-    app = flavour.app(UPLOADED_FILES_DEST=destination)
-    app.files = flavour.UploadSet("files", flavour.ALL)
-    flavour.configure_uploads(app, app.files)
-    return app
-
-
 async def read(flavour: Flavour, app: Any, how: str, content_type: str, pieces: list[bytes]) -> Any:
     """Files and fields, or the status of the error."""
     try:

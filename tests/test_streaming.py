@@ -42,14 +42,6 @@ def serve(flavour: Flavour, app: Any, view: Any) -> None:
     app.post("/")(view if flavour.is_async else blocking)
 
 
-@pytest.fixture
-def app(flavour: Flavour, destination: Path) -> Any:
-    app = flavour.app(UPLOADED_FILES_DEST=destination)
-    app.files = flavour.UploadSet("files", flavour.ALL)
-    flavour.configure_uploads(app, app.files)
-    return app
-
-
 async def files_of(flavour: Flavour) -> Any:
     return await quart.request.files if flavour.is_async else flask.request.files
 
