@@ -5,7 +5,7 @@ The same names, blocking and for Flask, are in :mod:`quart_uploads.flask`.
 
 from .app import configure_uploads, patch_request_class
 from .config import UploadConfiguration, addslash, config_for_set
-from .exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
+from .exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed
 from .extensions import (
     ALL,
     ARCHIVES,
@@ -23,6 +23,7 @@ from .extensions import (
     extension,
     lowercase_ext,
 )
+from .reader import FormReader, Part, ReceivedFile
 from .sets import AsyncStoredFile, TestingFileStorage, UploadSet
 from .signals import upload_deleted, upload_rejected, upload_saved
 from .storage import FileInfo
@@ -44,8 +45,12 @@ __all__ = [
     "AsyncStoredFile",
     "FileInfo",
     "FileTooLarge",
+    "FormReader",
+    "InsufficientStorage",
     "InvalidName",
     "NoFileChosen",
+    "Part",
+    "ReceivedFile",
     "TestingFileStorage",
     "UploadConfiguration",
     "UploadNotAllowed",

@@ -1,7 +1,7 @@
 """Upload sets for Flask: the names and rules of :mod:`quart_uploads`, blocking."""
 
 from ..config import UploadConfiguration, addslash, config_for_set
-from ..exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
+from ..exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed
 from ..extensions import (
     ALL,
     ARCHIVES,
@@ -22,6 +22,7 @@ from ..extensions import (
 from ..signals import upload_deleted, upload_rejected, upload_saved
 from ..storage import FileInfo, StoredFile
 from .app import configure_uploads, patch_request_class
+from .reader import FormReader, Part, ReceivedFile
 from .sets import TestingFileStorage, UploadSet
 
 __all__ = [
@@ -40,8 +41,12 @@ __all__ = [
     "AllExcept",
     "FileInfo",
     "FileTooLarge",
+    "FormReader",
+    "InsufficientStorage",
     "InvalidName",
     "NoFileChosen",
+    "Part",
+    "ReceivedFile",
     "StoredFile",
     "TestingFileStorage",
     "UploadConfiguration",
