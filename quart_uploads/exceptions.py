@@ -66,5 +66,6 @@ class FileTooLarge(UploadNotAllowed):
 class NoFileChosen(UploadNotAllowed, InvalidName):
     """A form was sent without choosing a file: the upload has no name. Answers 400 if it is not caught."""
 
-    code: int = 400
-    description: str = "No file was chosen."
+    # One base may have None here, the other may not.
+    code: int = 400  # pyright: ignore[reportIncompatibleVariableOverride]
+    description: str = "No file was chosen."  # pyright: ignore[reportIncompatibleVariableOverride]
