@@ -56,7 +56,7 @@ class UploadRequest(Request):
 
     body: UploadBody
     body_class = UploadBody
-    form_data_parser_class = UploadFormParser
+    form_data_parser_class: type[FormDataParser] = UploadFormParser
 
     def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
         # Quart's timeout is for the whole body, and would end a long upload that is well on its way.

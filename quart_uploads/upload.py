@@ -41,7 +41,7 @@ class Upload:
         self.uset = uset
         self.storage = storage
         #: The name it has, or is to get.
-        self.target = StoredName("", "")
+        self.target: StoredName = StoredName("", "")
         self._folder = folder
         self._name = name
         self._overwrite = overwrite

@@ -36,7 +36,7 @@ class UploadFormParser(FormDataParser):
 class UploadRequest(Request):
     """A request whose files are staged while they arrive."""
 
-    form_data_parser_class = UploadFormParser
+    form_data_parser_class: type[FormDataParser] = UploadFormParser
 
     def make_form_data_parser(self) -> FormDataParser:
         """Return what reads the form."""

@@ -77,8 +77,8 @@ class Proofs:
     """What is to be proven of one bucket, or is already."""
 
     def __init__(self) -> None:
-        self.condition = Proof()
-        self.multipart = Proof()
+        self.condition: Proof = Proof()
+        self.multipart: Proof = Proof()
 
 
 _proofs: dict[tuple[str, bytes], Proofs] = {}
