@@ -27,6 +27,9 @@ from .storage import StoredFile
 # Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
 _QUART_WAITS = hasattr(Body, "put")
 
+#: Where the scope of a request has the open file that answers it. An attribute of the request might be the app's own.
+SERVED = "quart_uploads.served"
+
 
 class UploadFormParser(FormDataParser):
     """Reads a form whose files are staged while they arrive."""
@@ -64,7 +67,6 @@ class UploadRequest(Request):
         self.body.silence = body_timeout
         # A reference to the request would keep the body in memory until the garbage collector runs.
         self.body.find_limit = partial(_limit, ref(self), self.body.find_limit())
-        self._served: StoredFile | None = None
 
     def make_form_data_parser(self) -> FormDataParser:
         """Return what reads the form."""
@@ -80,16 +82,6 @@ class UploadRequest(Request):
             await in_thread(_close, files)
         else:
             await super().close()
-
-    def own(self, served: StoredFile) -> None:
-        """Close a file when the request has been answered, whether the answer had it or not."""
-        self._served = served
-
-    async def close_served(self) -> None:
-        """Close the file that was to be the answer."""
-        served, self._served = self._served, None
-        if served is not None and not served.file.closed:
-            await in_thread(served.close)
 
 
 def _limit(request: ref[UploadRequest], configured: int | None) -> int | None:
@@ -108,8 +100,8 @@ class UploadConnection(ASGIHTTPConnection):
         message: Any = {}
 
         async def receive_copy() -> Any:
-            # Whoever waits for the next message would hold the last one for as long, up to 256 KiB of an idle client.
-            # The server's own message is not ours to empty.
+            # The frames that wait for the next message would hold the last one for as long, up to 256 KiB of an idle
+            # client. It is a copy, as the message is the server's.
             nonlocal message
             message.clear()
             message = dict(await receive())
@@ -129,20 +121,26 @@ class UploadConnection(ASGIHTTPConnection):
                 return
 
     async def handle_request(self, request: Any, send: Any) -> None:
-        self._body = request.body
+        self._upload = request.body
         answer = EarlyAnswer(request.body, send, self.scope["http_version"])
         try:
             await super().handle_request(request, answer.send)
             await answer.finish()
         finally:
             request.body.abandon()
-            await request.close_served()
+            await self._close_served()
+
+    async def _close_served(self) -> None:
+        """Close a file that was to be the answer: a hook may have put another in its place, or failed."""
+        served: StoredFile | None = self.scope.pop(SERVED, None)  # type: ignore[misc]
+        if served is not None and not served.file.closed:
+            await in_thread(served.close)
 
     async def _send_response(self, send: Any, response: Any) -> None:
         # While data or a file is sent, the view is over and reads no more. The client may read only when it has sent
-        # all, so that both would wait for each other.
+        # all: if the upload waited, both would wait for each other.
         if not isinstance(response.response, IterableBody):
-            self._body.abandon()
+            self._upload.abandon()
         await super()._send_response(send, response)
 
 

@@ -10,7 +10,7 @@ from quart.wrappers.response import ResponseBody
 
 from .config import BLUEPRINT, URL_PREFIX, URL_RULE
 from .delivery import Delivery, chunk_sizes, find_delivery, is_slow
-from .request import UploadRequest
+from .request import SERVED
 from .steps import completed, in_thread, start_in_thread
 from .storage import StoredFile
 
@@ -27,9 +27,9 @@ async def uploaded_file(setname: str, filename: str) -> Response:
         plan, found = await completed(finding, undo=_close)
     except FileNotFoundError:
         abort(404)
-    received = request._get_current_object()  # type: ignore[attr-defined]
-    if isinstance(found, StoredFile) and isinstance(received, UploadRequest):
-        received.own(found)  # a hook may put another answer in the place of this one, or the task be cancelled
+    if isinstance(found, StoredFile):
+        # No await may be between: from here on the connection closes it, whatever becomes of the answer.
+        request.scope[SERVED] = found  # type: ignore[literal-required]
     body = app.response_class.data_body_class(found) if isinstance(found, bytes) else StoredFileBody(found, plan)
     response: Response = app.response_class(body, plan.status, plan.headers)
     # A large file on a slow line may take longer than RESPONSE_TIMEOUT, which counts from the first byte.

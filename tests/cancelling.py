@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 
 class CancelledAt:
@@ -65,3 +65,69 @@ async def cancel_everywhere(
             if not was_cancelled:
                 break
     return cancelled
+
+
+class Canceller:
+    """Counts the waits of all tasks that the running loop starts from now on, and cancels the task at the n-th.
+
+    :param at: the number of the wait, from 1.
+    :param then: is called when that was done.
+    """
+
+    def __init__(self, at: int, then: Callable[[], object]) -> None:
+        self.count = 0
+        self.tasks: list[asyncio.Task[Any]] = []
+        self._at = at
+        self._then = then
+
+    def __enter__(self) -> Self:
+        asyncio.get_running_loop().set_task_factory(self._start)
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        asyncio.get_running_loop().set_task_factory(None)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there were so many waits."""
+        return self.count >= self._at
+
+    async def finish(self) -> None:
+        """Wait for all tasks that were started."""
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def _start(self, loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **kwargs: Any) -> Any:
+        async def counted() -> Any:
+            return await _Counted(coroutine, self._suspend)
+
+        task = asyncio.Task(counted(), loop=loop, **kwargs)
+        self.tasks.append(task)
+        return task
+
+    def _suspend(self) -> None:
+        self.count += 1
+        if self.count == self._at:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            self._then()
+
+
+class _Counted:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], suspend: Callable[[], None]) -> None:
+        self._coroutine = coroutine
+        self._suspend = suspend
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        resume: Callable[[], Any] = partial(self._coroutine.send, None)
+        while True:
+            try:
+                future = resume()
+            except StopIteration as stop:
+                return stop.value
+            self._suspend()
+            try:
+                yield future
+                resume = partial(self._coroutine.send, None)
+            except BaseException as error:
+                resume = partial(self._coroutine.throw, error)

@@ -1,27 +1,23 @@
-"""A Quart app as a server calls it: foreign buffers, small messages, cancelled answers, and limits of the app's own."""
+"""A Quart app as a server calls it: foreign buffers, small messages, and early answers."""
 
 from __future__ import annotations
 
 import asyncio
-import io
 import json
+import os
 import tracemalloc
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import flask
 import pytest
 import quart
-from cancelling import CancelledAt
-from conftest import Flavour, tree
+from asgi import Answer, call, cut, in_messages, scope
+from conftest import tree
 from decoding import encode
 from quart import Quart
-from quart.datastructures import FileStorage
 
 import quart_uploads
-import quart_uploads.flask
 
 BODY, CONTENT_TYPE = encode([("file", "a.bin", bytes(range(256)) * 1000)])
 
@@ -29,7 +25,7 @@ BODY, CONTENT_TYPE = encode([("file", "a.bin", bytes(range(256)) * 1000)])
 @pytest.fixture
 def app(destination: Path) -> Any:
     app: Any = Quart("app")
-    app.config["UPLOADED_FILES_DEST"] = destination
+    app.config.update(UPLOADED_FILES_DEST=destination, RESPONSE_TIMEOUT=0.2)
     app.files = quart_uploads.UploadSet("files", quart_uploads.ALL)
     quart_uploads.configure_uploads(app, app.files)
 
@@ -45,53 +41,16 @@ def app(destination: Path) -> Any:
     async def data() -> dict[str, Any]:
         return {"size": len(await quart.request.get_data())}
 
+    @app.post("/early")
+    async def early() -> str:
+        return "early"
+
     @app.post("/late")
     async def late() -> dict[str, Any]:
         await app.wait()
         return {"size": len(await quart.request.get_data())}
 
     return app
-
-
-def scope(method: str, path: str, content_type: str = CONTENT_TYPE) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "root_path": "",
-        "headers": [(b"host", b"x"), (b"content-type", content_type.encode())],
-        "client": ("127.0.0.1", 1),
-        "server": ("127.0.0.1", 80),
-    }
-
-
-async def call(app: Any, asked: dict[str, Any], messages: Iterable[Any]) -> tuple[int, bytes]:
-    """Call an app as a server does; returns the status and the body of its answer."""
-    left, sent = iter(messages), []
-    never = asyncio.Event()
-
-    async def receive() -> Any:
-        await asyncio.sleep(0)
-        message = next(left, None)
-        if message is None:
-            await never.wait()
-        return message
-
-    async def send(message: Any) -> None:
-        await asyncio.sleep(0)
-        sent.append(message)
-
-    await app(asked, receive, send)
-    return sent[0]["status"], b"".join(message.get("body", b"") for message in sent[1:])
-
-
-def cut(body: bytes, size: int) -> list[bytes]:
-    return [body[start : start + size] for start in range(0, len(body), size)]
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
@@ -103,7 +62,7 @@ async def test_a_body_in_any_buffer_arrives_whole_and_its_messages_stay_the_serv
     messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
     messages.append({"type": "http.request", "body": kind(b""), "more_body": False})
     copies = [dict(message) for message in messages]
-    status, answer = await call(app, scope("POST", path), messages)
+    status, answer = await call(app, scope("POST", path, CONTENT_TYPE), messages)
     assert (status, json.loads(answer)) == (200, {"size": len(BODY)} if path == "/data" else {"names": ["a.bin"]})
     assert messages == copies
     if path != "/data":
@@ -120,7 +79,7 @@ async def test_a_buffer_that_the_server_uses_again_does_not_change_the_upload(ap
             buffer[:] = bytes(len(buffer))
         yield {"type": "http.request"}
 
-    assert (await call(app, scope("POST", "/form"), messages()))[0] == 200
+    assert (await call(app, scope("POST", "/form", CONTENT_TYPE), messages()))[0] == 200
     assert tree(destination) == {"a.bin": bytes(range(256)) * 1000}
 
 
@@ -143,117 +102,108 @@ async def test_many_messages_of_two_bytes_take_little_memory(app: Any, path: str
 
     app.wait = wait
     tracemalloc.start()
-    await call(app, scope("POST", path), messages())
+    await call(app, scope("POST", path, CONTENT_TYPE), messages())
     tracemalloc.stop()
     assert peak < 8 * amount, "an object for each message would take 40 times as much"
 
 
-@pytest.mark.parametrize("size", [100, 3_000_000])
-async def test_an_answer_that_is_cancelled_at_any_wait_leaves_no_descriptor(
-    app: Any, destination: Path, descriptors: None, no_garbage_collection: None, size: int
+async def test_an_idle_client_holds_nothing_that_was_read(app: Any, destination: Path) -> None:
+    content = os.urandom(2 << 20)
+    body, content_type = encode([("file", "a.bin", content)])
+    held: list[int] = []
+
+    async def messages() -> AsyncIterator[Any]:
+        before, _ = tracemalloc.get_traced_memory()
+        for start in range(0, len(body) - 10, 1 << 18):
+            yield {
+                "type": "http.request",
+                "body": body[start : start + (1 << 18)][: len(body) - 10 - start],
+                "more_body": True,
+            }
+        await asyncio.sleep(0.3)
+        held.append(tracemalloc.get_traced_memory()[0] - before)
+        yield {"type": "http.request", "body": body[-10:]}
+
+    tracemalloc.start()
+    try:
+        await call(app, scope("POST", "/form", content_type), messages())
+    finally:
+        tracemalloc.stop()
+    assert tree(destination) == {"a.bin": content}
+    assert held[0] < 100_000
+
+
+@pytest.mark.parametrize("http_version", ["1.0", "1.1", "2", "3"])
+async def test_the_end_of_an_early_answer_waits_for_the_client_and_no_response_timeout_cuts_it_off(
+    app: Any, http_version: str
 ) -> None:
-    async with app.app_context():
-        await app.files.save(FileStorage(io.BytesIO(bytes(size)), "a.bin"))
-    base = app.asgi_http_class
-    answering: Any = None
+    so_far: list[tuple[bytes, bool]] = []
 
-    class Connection(base):  # type: ignore[misc]
-        async def handle_request(self, request: Any, send: Any) -> None:
-            await answering(super().handle_request(request, send))
+    async def messages() -> AsyncIterator[Any]:
+        for _ in range(8):
+            yield {"type": "http.request", "body": b"x", "more_body": True}
+            await asyncio.sleep(0.1)
+        so_far.append((answer.body, answer.ended.is_set()))
+        yield {"type": "http.request", "body": b"x"}
 
-    app.asgi_http_class = Connection
+    answer = Answer()
+    await call(app, scope("POST", "/early", http_version=http_version), messages(), answer)
+    assert (answer.status, answer.body) == (200, b"early")
+    assert so_far == [(b"earl", False)]
 
-    waits = 0
-    for wait in range(100):
-        outcome: list[int] = []
 
-        async def cancelled(answer: Any, wait: int = wait, outcome: list[int] = outcome) -> None:
-            waiting = CancelledAt(answer, wait)
+async def test_a_refusal_over_http2_has_all_of_its_bytes_at_once(app: Any) -> None:
+    so_far: list[bytes] = []
+
+    async def messages() -> AsyncIterator[Any]:
+        for _ in range(3):
+            yield {"type": "http.request", "body": b"x", "more_body": True}
+            await asyncio.sleep(0.1)
+        so_far.append(answer.body)
+        yield {"type": "http.request", "body": b"x"}
+
+    answer = Answer()
+    await call(app, scope("POST", "/missing", http_version="2"), messages(), answer)
+    assert answer.status == 404
+    assert so_far == [answer.body]
+
+
+async def test_a_body_that_is_read_after_its_answer_is_an_error_and_never_empty(app: Any) -> None:
+    seen: list[Any] = []
+
+    @app.post("/later")
+    async def later() -> str:
+        body = quart.request.body
+
+        async def read() -> None:
+            await asyncio.sleep(0.1)
             try:
-                await waiting
-            finally:
-                outcome.append(waiting.count)
+                seen.append(await body)
+            except ValueError as error:
+                seen.append(str(error))
 
-        answering = cancelled
-        with suppress(IndexError):  # nothing was sent
-            await call(app, scope("GET", "/_uploads/files/a.bin"), [{"type": "http.request"}])
-        waits += 1
-        if outcome[0] <= wait:
-            break
-    assert waits >= 5
+        app.add_background_task(read)
+        return "later"
 
-
-@pytest.mark.parametrize("hook", ["fails", "answers otherwise"])
-async def test_a_hook_that_takes_the_place_of_a_served_file_leaves_no_descriptor(
-    flavour: Flavour, destination: Path, descriptors: None, no_garbage_collection: None, hook: str
-) -> None:
-    destination.mkdir()
-    (destination / "a.bin").write_bytes(bytes(3_000_000))
-    app = flavour.app(UPLOADED_FILES_DEST=destination)
-    flavour.configure_uploads(app, flavour.UploadSet("files", flavour.ALL))
-    kept: list[Any] = []
-
-    @app.after_request
-    def replace(response: Any) -> Any:
-        kept.append(response)  # as the traceback of an error may keep it
-        if hook == "fails":
-            raise LookupError("a hook of the app")
-        return app.response_class("another answer")
-
-    if flavour.is_async:
-        status, _ = await call(app, scope("GET", "/_uploads/files/a.bin"), [{"type": "http.request"}])
-    else:
-        status = app.test_client().get("/_uploads/files/a.bin").status_code
-    assert status == (500 if hook == "fails" else 200)
-    assert kept
+    for content in (b"x", b"x" * 200_000, b""):
+        await call(app, scope("POST", "/later"), in_messages([content]))
+        await asyncio.gather(*app.background_tasks)
+    assert [type(each) for each in seen] == [str, str, bytes]
+    assert "its request was answered" in seen[0]
+    assert seen[2] == b""
 
 
-@pytest.mark.parametrize("announced", [True, False])
-@pytest.mark.parametrize("kind", ["attribute", "property", "hook", "config", "patch_request_class"])
-async def test_the_limit_of_the_apps_own_request_class_is_kept(
-    flavour: Flavour, destination: Path, kind: str, announced: bool
-) -> None:
-    app = flavour.app(UPLOADED_FILES_DEST=destination)
-    base = app.request_class
-    request = quart.request if flavour.is_async else flask.request
-    if kind == "attribute":
-        app.request_class = type("Own", (base,), {"max_content_length": 1000})
-    elif kind == "property":
-        app.request_class = type("Own", (base,), {"max_content_length": property(lambda self: 1000)})
-    elif kind == "hook":
+async def test_a_streamed_answer_may_read_on_while_it_is_sent(app: Any) -> None:
+    content = os.urandom(3 << 20)
 
-        @app.before_request
-        def limit() -> None:
-            request.max_content_length = 1000
-    elif kind == "config":
-        app.config["MAX_CONTENT_LENGTH"] = 1000
-    files = flavour.UploadSet("files", flavour.ALL)
-    flavour.configure_uploads(app, files)
-    if kind == "patch_request_class":
-        flavour.patch_request_class(app, 1000)
-    if flavour.is_async:
+    @app.post("/echo")
+    async def echo() -> Any:
+        body = quart.request.body
 
-        @app.post("/")
-        async def upload() -> dict[str, int]:
-            return {"files": len(await quart.request.files)}
-    else:
+        async def pieces() -> AsyncIterator[bytes]:
+            async for piece in body:
+                yield piece
 
-        @app.post("/")
-        def upload() -> dict[str, int]:
-            return {"files": len(flask.request.files)}
+        return pieces(), {"Content-Type": "application/octet-stream"}
 
-    for size, expected in ((100, 200), (2000, 413), (300_000, 413)):
-        body, content_type = encode([("file", "a.bin", bytes(size))])
-        if flavour.is_async:
-            asked = scope("POST", "/", content_type)
-            if announced:
-                asked["headers"].append((b"content-length", b"%d" % len(body)))
-            messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in cut(body, 5000)]
-            status, _ = await call(app, asked, [*messages, {"type": "http.request"}])
-        else:
-            chunked = {} if announced else {"CONTENT_LENGTH": "", "wsgi.input_terminated": True}
-            answer = await asyncio.to_thread(
-                app.test_client().post, "/", data=body, content_type=content_type, environ_overrides=chunked
-            )
-            status = answer.status_code
-        assert status == expected, size
+    assert await call(app, scope("POST", "/echo"), in_messages(cut(content, 50_000))) == (200, content)

@@ -7,7 +7,9 @@ import io
 from pathlib import Path
 from typing import Any
 
+import flask
 import pytest
+from asgi import call, cut, in_messages, scope
 from conftest import Flavour
 from flask import Flask
 from flask_wtf import FlaskForm
@@ -17,6 +19,7 @@ from quart.datastructures import FileStorage
 from quart_wtf import QuartForm
 from quart_wtf.file import FileAllowed as QuartFileAllowed
 from quart_wtf.file import FileField as QuartFileField
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 import quart_uploads
 import quart_uploads.flask
@@ -119,6 +122,147 @@ async def test_bytes_without_an_announced_length_count_too(destination: Path) ->
 
     assert await send(100_000) == (200, b"100000")
     assert (await send(200_000))[0] == 413
+
+
+def own_limits(flavour: Flavour, app: Any, name: str, value: int, way: str) -> None:
+    """Have an app say a limit of its requests in one of the ways there are."""
+    base = app.request_class
+    request_proxy = request if flavour.is_async else flask.request
+
+    def assign() -> None:
+        setattr(request_proxy, name, value)
+
+    class Own(base):  # type: ignore[misc]
+        pass
+
+    if way == "config":
+        app.config[name.upper()] = value
+    elif way == "hook":
+        app.before_request(assign)
+    elif way == "class attribute":
+        setattr(Own, name, value)
+    elif way == "property":
+        setattr(Own, name, property(lambda request: value if request.path == "/" else None))
+    elif way == "property with a setter, assigned by a hook":
+        setattr(
+            Own,
+            name,
+            property(lambda request: request.own, lambda request, limit: setattr(request, "own", limit)),
+        )
+        Own.own = 10**9
+        app.before_request(assign)
+    elif way == "class attribute, assigned by a hook":
+        setattr(Own, name, 10**9)
+        app.before_request(assign)
+    app.request_class = Own
+
+
+WAYS = [
+    "config",
+    "hook",
+    "class attribute",
+    "property",
+    "property with a setter, assigned by a hook",
+    "class attribute, assigned by a hook",
+]
+
+
+async def send_pieces(flavour: Flavour, app: Any, path: str, body: bytes, announced: bool) -> int:
+    """Post a form in pieces; returns the status."""
+    content_type = "multipart/form-data; boundary=b"
+    if flavour.is_async:
+        asked = scope("POST", path, content_type)
+        if announced:
+            asked["headers"].append((b"content-length", b"%d" % len(body)))
+        return (await call(app, asked, in_messages(cut(body, 1000))))[0]
+    environ = EnvironBuilder(
+        path, method="POST", input_stream=io.BytesIO(body), content_type=content_type
+    ).get_environ()
+    environ["wsgi.input_terminated"] = not announced
+    if announced:
+        environ["CONTENT_LENGTH"] = str(len(body))
+    _, status, _ = await asyncio.to_thread(run_wsgi_app, app, environ, buffered=True)
+    return int(status.split()[0])
+
+
+def reading_app(flavour: Flavour, destination: Path) -> Any:
+    """Reads what is posted to it in the way that its path says; not yet configured for uploads."""
+    app = flavour.app(UPLOADED_FILES_DEST=destination, MAX_CONTENT_LENGTH=10**8)
+    files = app.files = flavour.UploadSet("files", flavour.ALL)
+    if flavour.is_async:
+
+        @app.post("/")
+        async def upload() -> str:
+            way = request.args["way"]
+            if way == "files":
+                await request.files
+            elif way == "data":
+                await request.get_data()
+            else:
+                [await part.text() async for part in files.receive(request)]
+            return "ok"
+    else:
+
+        @app.post("/")
+        def upload() -> str:
+            way = flask.request.args["way"]
+            if way == "files":
+                assert flask.request.files is not None
+            elif way == "data":
+                flask.request.get_data()
+            else:
+                assert [part.text() for part in files.receive(flask.request)]
+            return "ok"
+
+    return app
+
+
+def form_of(*fields: bytes) -> bytes:
+    parts = [b'--b\r\nContent-Disposition: form-data; name="f"\r\n\r\n' + field + b"\r\n" for field in fields]
+    return b"".join(parts) + b"--b--\r\n"
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("reading", ["files", "receive", "data"])
+@pytest.mark.parametrize("announced", [True, False], ids=["announced", "chunked"])
+async def test_the_limit_of_a_body_is_what_the_app_says_in_whatever_way(
+    flavour: Flavour, destination: Path, way: str, reading: str, announced: bool
+) -> None:
+    app = reading_app(flavour, destination)
+    own_limits(flavour, app, "max_content_length", 20_000, way)
+    flavour.configure_uploads(app, app.files)
+    path = f"/?way={reading}"
+    assert await send_pieces(flavour, app, path, form_of(b"x" * 19_000), announced) == 200
+    assert await send_pieces(flavour, app, path, form_of(b"x" * 21_000), announced) == 413
+
+
+async def test_the_limit_of_an_own_request_class_goes_before_that_of_the_config(
+    flavour: Flavour, destination: Path
+) -> None:
+    for own, status in [(10**9, 200), (None, 200), (1000, 413)]:
+        app = reading_app(flavour, destination)
+        app.request_class = type("Own", (app.request_class,), {"max_content_length": own})
+        flavour.configure_uploads(app, app.files)
+        flavour.patch_request_class(app, 10_000)
+        assert await send_pieces(flavour, app, "/?way=files", form_of(b"x" * 20_000), announced=True) == status
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("reading", ["files", "receive"])
+async def test_the_limits_of_a_form_are_what_the_app_says_in_whatever_way(
+    flavour: Flavour, destination: Path, way: str, reading: str
+) -> None:
+    path = f"/?way={reading}"
+    app = reading_app(flavour, destination)
+    own_limits(flavour, app, "max_form_memory_size", 5000, way)
+    flavour.configure_uploads(app, app.files)
+    assert await send_pieces(flavour, app, path, form_of(b"x" * 5000), announced=True) == 200
+    assert await send_pieces(flavour, app, path, form_of(b"x" * 5001), announced=True) == 413
+    app = reading_app(flavour, destination)
+    own_limits(flavour, app, "max_form_parts", 2, way)
+    flavour.configure_uploads(app, app.files)
+    assert await send_pieces(flavour, app, path, form_of(b"1", b"2"), announced=True) == 200
+    assert await send_pieces(flavour, app, path, form_of(b"1", b"2", b"3"), announced=True) == 413
 
 
 async def test_the_forms_of_flask_wtf_ask_the_set(destination: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import os
 import secrets
 from email.utils import formatdate
@@ -9,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Flavour
+from asgi import Answer, call, scope
+from cancelling import Canceller
+from conftest import FLAVOURS, Flavour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -270,3 +274,82 @@ async def test_the_app_says_how_long_a_file_may_be_cached(flavour: Flavour, app:
     app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 60
     _, headers, _ = await flavour.request(app, "GET", f"{URL}/digits.txt")
     assert headers["Cache-Control"] == "public, max-age=60"
+
+
+# The descriptor of a file
+
+
+def opened(path: Path) -> int:
+    """How many descriptors of a file this process has."""
+    links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
+    return sum(os.readlink(link) == str(path) for link in links if link.is_symlink())
+
+
+async def test_a_download_cancelled_at_any_await_leaves_no_descriptor(
+    destination: Path, no_garbage_collection: None
+) -> None:
+    flavour = FLAVOURS["quart"]
+    destination.mkdir()
+    app = flavour.app(UPLOADED_FILES_DEST=destination)
+    flavour.configure_uploads(app, flavour.UploadSet("files", flavour.ALL))
+    path = destination / "large.bin"
+    path.write_bytes(bytes(3_000_000))
+
+    @app.after_request
+    async def wait(response: Any) -> Any:
+        await asyncio.sleep(0)
+        return response
+
+    cancelled: list[Canceller] = []
+    for at in itertools.count(1):
+        answer = Answer()
+        with Canceller(at, then=answer.ended.set) as canceller:  # a client that has no more to expect leaves
+            task = asyncio.create_task(call(app, scope("GET", f"{URL}/large.bin"), answer=answer))
+            await asyncio.wait([task])
+            await canceller.finish()
+        cancelled.append(canceller)  # and with it the tracebacks of its tasks
+        assert opened(path) == 0, f"cancelled at await {at}"
+        if not canceller.is_done:
+            break
+    assert len(cancelled) > 20
+    assert len(answer.body) == 3_000_000
+
+
+@pytest.mark.parametrize("what", ["fails", "answers itself", "makes it 304", "fails twice"])
+async def test_a_hook_that_does_without_a_served_file_leaves_no_descriptor(
+    flavour: Flavour, app: Any, destination: Path, what: str, no_garbage_collection: None
+) -> None:
+    path = destination / "large.bin"
+    path.write_bytes(bytes(3_000_000))
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    kept: list[Any] = []
+
+    @app.after_request
+    def hook(response: Any) -> Any:
+        kept.append(response)  # as an error reporter may
+        if what == "answers itself":
+            return app.response_class("no", 403)
+        if what == "makes it 304":
+            response.status_code = 304
+            return response
+        if len(kept) == 1 or what == "fails twice":
+            raise LookupError
+        return response
+
+    status, _, _ = await flavour.request(app, "GET", f"{URL}/large.bin")
+    assert status == {"answers itself": 403, "makes it 304": 304}.get(what, 500)
+    assert opened(path) == 0
+
+
+async def test_a_file_that_an_error_handler_serves_is_sent_whole(flavour: Flavour, app: Any, destination: Path) -> None:
+    content = os.urandom(3_000_000)
+    (destination / "sorry.bin").write_bytes(content)
+    view = app.view_functions["_uploads.uploaded_file"]
+
+    async def sorry(error: Exception) -> Any:
+        return await view(setname="files", filename="sorry.bin")
+
+    app.register_error_handler(404, sorry if flavour.is_async else lambda error: view("files", "sorry.bin"))
+    assert (await flavour.request(app, "GET", f"{URL}/missing.bin"))[2] == content
+    assert (await flavour.request(app, "GET", "/missing"))[2] == content
+    assert opened(destination / "sorry.bin") == 0
