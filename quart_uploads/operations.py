@@ -5,6 +5,7 @@ Each function that may wait for a hook is a generator of steps, see :mod:`quart_
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -18,6 +19,8 @@ from .signals import upload_deleted, upload_rejected, upload_saved
 from .steps import Steps, settled
 from .storage import Storage
 from .upload import Upload
+
+_log = logging.getLogger(__name__)
 
 
 def several(storages: Iterable[FileStorage]) -> Iterable[FileStorage]:
@@ -73,10 +76,25 @@ class Saving:
             self.undo(error)
             raise
         names = [str(upload.target) for upload in self._uploads]
-        if upload_saved.receivers:
-            for upload, name in zip(self._uploads, names, strict=True):
-                yield from upload.announce(upload_saved, name=name)
+        try:
+            if upload_saved.receivers:
+                for upload, name in zip(self._uploads, names, strict=True):
+                    yield from upload.announce(upload_saved, name=name)
+        except Exception:
+            self.close()
+            raise
         return names
+
+    def close(self) -> None:
+        """Close what is still open, which waits for nothing. Until then all can be taken back with certainty.
+
+        Each call of the system that a thread makes costs a turn at the interpreter lock, so the caller does it.
+        """
+        for upload in self._uploads:
+            try:
+                upload.close()
+            except OSError as error:  # its file is there, whole, and has its name
+                _log.warning("The upload %r was saved, but could not be closed: %s", str(upload.target), error)
 
     def _each(self, phase: Callable[[Upload], Steps[None]]) -> Steps[None]:
         for position, upload in enumerate(self._uploads, 1):

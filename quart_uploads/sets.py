@@ -67,6 +67,7 @@ class UploadSet(BaseUploadSet):
         # What was received already needs little more than its name.
         at_once = not isinstance(storage, ReceivedFile)
         (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly, at_once=at_once)
+        operation.close()
         return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
@@ -95,7 +96,9 @@ class UploadSet(BaseUploadSet):
         :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
         """
         operation = Saving(self, several(storages), folder)
-        return await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly)
+        saved = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly)
+        operation.close()
+        return saved
 
     async def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on.

@@ -205,8 +205,9 @@ class Upload:
             reason.add_note(f"What was staged of {str(self.target)!r} could not be closed: {error}")
 
     def finish(self) -> Steps[None]:
-        """Close it. An error of close(2) may be about the content, so that it counts like one of a write."""
-        self.close()
+        """Close it if that may take time, or fail: an error of close(2) may be about the content."""
+        if self._staged is not None and not self._staged.closes_at_once:
+            self.close()
         yield from ()
 
     def close(self) -> None:

@@ -42,7 +42,9 @@ class UploadSet(BaseUploadSet):
         overwrite: bool = False,
     ) -> str:
         """Save an upload and return its name in the set, with its folder. See :meth:`quart_uploads.UploadSet.save`."""
-        (saved,) = drive(Saving(self, [storage], folder, name, overwrite).steps())
+        operation = Saving(self, [storage], folder, name, overwrite)
+        (saved,) = drive(operation.steps())
+        operation.close()
         return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
@@ -51,7 +53,10 @@ class UploadSet(BaseUploadSet):
 
     def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
         """Save several uploads, all or none. See :meth:`quart_uploads.UploadSet.save_all`."""
-        return drive(Saving(self, several(storages), folder).steps())
+        operation = Saving(self, several(storages), folder)
+        saved = drive(operation.steps())
+        operation.close()
+        return saved
 
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.

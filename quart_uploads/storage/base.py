@@ -38,6 +38,11 @@ class StagedUpload(ABC):
         """Whether :meth:`Storage.reserve` has to be called before more is written."""
         return False
 
+    @property
+    def closes_at_once(self) -> bool:
+        """Whether :meth:`close` waits for nothing once it was published."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Let go of it; if it was not published, nothing is left of it. Closing it again does nothing."""

@@ -218,6 +218,11 @@ class StagedFile(StagedUpload):
                 pass
             self.publish(path)
 
+    @property
+    def closes_at_once(self) -> bool:
+        """Whether closing it waits for nothing: only a local file system has files without a name."""
+        return self._part is None
+
     def close(self) -> None:
         """Close the file; if it was not published, nothing is left of it. Closing it again does nothing."""
         try:
@@ -225,7 +230,6 @@ class StagedFile(StagedUpload):
                 part, self._part = self._part, None
                 with suppress(FileNotFoundError):  # it was tidied up
                     os.unlink(part)
-            if not self._file.closed:
                 self._last = os.fstat(self._file.fileno())
         finally:
             self._file.close()
