@@ -60,7 +60,8 @@ class BaseReceivedFile(FileStorage):
                 self._publish_at(os.path.abspath(path))
                 return
         # Who made it may hold it open, or rely on its mode, its owner, or that it is a link, a pipe or a device.
-        with open(path, "wb", buffering=0) as file:
+        # It is emptied only when it is known that there is something to write, and that it is not the upload itself.
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb", buffering=0) as file:
             self.spool.write_to(file.fileno())
 
     def _publish_at(self, path: str) -> None:

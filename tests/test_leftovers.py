@@ -476,3 +476,24 @@ async def test_a_hook_of_the_app_is_left_alone_with_a_warning(flavour: Flavour, 
         serve(flavour, app, view)
     assert await post(flavour, app, b"x") == (200, ["0.bin"])
     assert used == [hook]
+
+
+@pytest.mark.parametrize("size", [1000, 200_000])
+async def test_saving_an_upload_onto_its_own_file_or_too_late_empties_nothing(
+    flavour: Flavour, app: Any, tmp_path: Path, size: int
+) -> None:
+    content, kept = os.urandom(size), []
+    (tmp_path / "precious").write_bytes(b"precious")
+
+    async def view() -> list[str]:
+        kept.append((await files_of(flavour))["file0"])
+        for _ in range(2):
+            await maybe(kept[0].save(tmp_path / "own"))
+        return []
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, content) == (200, [])
+    assert (tmp_path / "own").read_bytes() == content
+    with pytest.raises(ValueError, match="The upload is gone"):
+        await maybe(kept[0].save(tmp_path / "precious"))
+    assert (tmp_path / "precious").read_bytes() == b"precious"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Generator
 from io import BytesIO, UnsupportedOperation
 from threading import Lock
@@ -153,11 +154,15 @@ class Spool:
         return self._staged.reader()
 
     def write_to(self, target: int) -> None:
-        """Write the content to an open file. Blocks.
+        """Write the content into an open file, in the place of what it has. Blocks.
 
         :param target: the file's descriptor.
         """
         self._check_open()
+        if self._staged is not None and self._staged.is_open_as(target):
+            return
+        if stat.S_ISREG(os.fstat(target).st_mode):
+            os.ftruncate(target, 0)
         if self._staged is not None:
             for _ in self._staged.copy_to(target):
                 pass

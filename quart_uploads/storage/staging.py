@@ -113,6 +113,14 @@ class StagedFile(StagedUpload):
                 yield chunk
             self._check_seal()
 
+    def is_open_as(self, target: int) -> bool:
+        """Return True if a descriptor is one of this very file.
+
+        :raises ValueError: the content was changed after :meth:`seal`.
+        """
+        self._check_seal()
+        return os.path.samestat(os.fstat(self._file.fileno()), os.fstat(target))
+
     def copy_to(self, target: int) -> Iterator[int]:
         """Write the content to an open file, by the kernel where it can. Yield the bytes of each step.
 
