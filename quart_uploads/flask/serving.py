@@ -43,7 +43,9 @@ def _watch_answers(state: BlueprintSetupState) -> None:
 def _note_answer(app: Any, response: Response, **extra: object) -> None:
     body: _StoredFileBody | None = g.get(_SERVED)
     if body is not None:
-        body.is_answer = response.response is body
+        # A hook may have wrapped the body, so any answer that is sent closes it at its end.
+        body.is_answer = True
+        response.call_on_close(body.close)
 
 
 @blueprint.teardown_request
