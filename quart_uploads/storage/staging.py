@@ -212,11 +212,13 @@ class StagedFile(StagedUpload):
             self._part = None
 
     def _link_anonymous(self, path: str) -> None:
-        descriptor = self._file.fileno()
         try:
+            # Under the lock, or it might be closed meanwhile, and its number be that of another upload.
             # CPython only calls linkat(2), which can follow the link in /proc, if a directory descriptor is
             # given. The path is absolute, so that the descriptor itself is not looked at.
-            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+            with self._lock:
+                descriptor = self._file.fileno()
+                os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
@@ -240,7 +242,8 @@ class StagedFile(StagedUpload):
                     os.unlink(part)
                 self._last = os.fstat(self._file.fileno())
         finally:
-            self._file.close()
+            with self._lock:
+                self._file.close()
 
 
 def _open_anonymous(directory: str) -> int | None:
