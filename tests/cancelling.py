@@ -17,22 +17,14 @@ class CancelledAt:
         self.count = 0
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        resume: Callable[[], Any] = partial(self._coroutine.send, None)
-        while True:
-            try:
-                future = resume()
-            except StopIteration as stop:
-                return stop.value
-            if self.count in self._waits:
-                task = asyncio.current_task()
-                assert task is not None
-                task.cancel()
-            self.count += 1
-            try:
-                yield future
-                resume = partial(self._coroutine.send, None)
-            except BaseException as error:
-                resume = partial(self._coroutine.throw, error)
+        return _Counted(self._coroutine, self._suspend).__await__()
+
+    def _suspend(self) -> None:
+        if self.count in self._waits:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        self.count += 1
 
 
 async def cancel_everywhere(
