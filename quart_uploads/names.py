@@ -27,6 +27,12 @@ MAX_EXTENSION_BYTES = 64
 #: Folders in folders. Deeper ones are nobody's photos, and too much for tools that recurse.
 MAX_DEPTH = 100
 
+#: Characters of a name that are looked at. The rest could be seen only if most before it were dropped.
+MAX_CHARACTERS = 4 * MAX_BYTES
+#: Marks that one character may carry, as in Stream-Safe text (UAX 15, section 13). To put more in order takes quadratic
+#: time, which a client could have the server spend.
+MAX_MARKS = 30
+
 #: What a file is called of whose name only the extension is left.
 NAMELESS = "file"
 
@@ -77,18 +83,32 @@ def clean_filename(filename: str) -> str:
     ASCII names come out exactly as from :func:`werkzeug.utils.secure_filename`. Others keep their
     letters, in NFC (Unicode Standard Annex 15), under the same rules.
     """
+    if len(filename) > MAX_CHARACTERS and not filename.isascii():
+        stem, ext = os.path.splitext(filename)
+        filename = stem[:MAX_CHARACTERS] + ext[:MAX_CHARACTERS]
     return cut(_cleaned(filename))
 
 
 def _cleaned(filename: str) -> str:
     if filename.isascii():
         return secure_filename(filename)
-    filename = unicodedata.normalize("NFC", filename).replace("/", " ")
+    filename = _normal(filename).replace("/", " ")
     filename = "_".join(filename.split())
     filename = _without_stray_joiners("".join(character for character in filename if _kept(character)))
     # What was dropped may have kept two characters apart that NFC joins.
-    filename = unicodedata.normalize("NFC", filename).strip("._")
+    filename = _normal(filename).strip("._")
     return secure_filename(filename) if filename.isascii() else filename
+
+
+def _normal(name: str) -> str:
+    """Return a name in NFC, with no more marks on one character than may be put in order."""
+    kept: list[str] = []
+    marks = 0
+    for character in name:
+        marks = marks + 1 if unicodedata.category(character)[0] == "M" else 0
+        if marks <= MAX_MARKS:
+            kept.append(character)
+    return unicodedata.normalize("NFC", "".join(kept))
 
 
 def _kept(character: str) -> bool:
@@ -119,10 +139,11 @@ def clean_folder(folder: str) -> str:
 
     :raises InvalidName: nothing is left of a folder that was given, or it is too deep or too long.
     """
-    segments = [_cleaned(segment) for segment in folder.split("/")]
-    cleaned = "/".join(segment for segment in segments if segment)
-    if len(segments) > MAX_DEPTH:
+    given = folder.split("/")
+    if len(given) > MAX_DEPTH:
         raise InvalidName(f"Invalid folder: it is more than {MAX_DEPTH} folders deep")
+    segments = [_cleaned(segment) if len(segment) <= MAX_CHARACTERS else segment for segment in given]
+    cleaned = "/".join(segment for segment in segments if segment)
     for segment in segments:
         if len(segment.encode()) > MAX_BYTES:
             raise InvalidName(f"Invalid folder: {shown(segment)!r} is longer than {MAX_BYTES} bytes")

@@ -12,8 +12,10 @@ _BINARY = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 def shown(filename: str) -> str:
     """Return a name as the client sent it, but for a Windows path and for what would garble a page or a log."""
-    text = "".join(map(_shown_character, filename.rpartition("\\")[2] or filename))
-    return text if len(text) <= _START + _END else f"{text[:_START]}\N{HORIZONTAL ELLIPSIS}{text[-_END:]}"
+    text = filename.rpartition("\\")[2] or filename
+    if len(text) > _START + _END:
+        text = f"{text[:_START]}\N{HORIZONTAL ELLIPSIS}{text[-_END:]}"
+    return "".join(map(_shown_character, text))
 
 
 def _shown_character(character: str) -> str:

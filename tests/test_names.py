@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,7 @@ from quart_uploads.names import (
     is_stored,
     numbered,
 )
+from quart_uploads.wording import shown
 
 #: Names that need the joiners: Persian, "PDFs" in Persian, Hindi, a person at work, and what else emoji join.
 JOINED = ["عکس\u200cها", "PDF\u200cها", "क्\u200dष", "👩🏽\u200d🚀", "❤️\u200d🔥", "👩\u200d❤️\u200d👨", "🙂\u200d↔️"]
@@ -195,6 +198,32 @@ def test_a_clean_folder_has_clean_segments(folder: str) -> None:
         return
     for segment in cleaned.split("/") if cleaned else ():
         assert clean_filename(segment) == segment != ""
+
+
+@pytest.mark.parametrize("mark", ["\u0301", "\u0344", "\u0f73", "\u0323\u0301", "a\u0323\u0301", "\u200d", "\U0001d165"])
+def test_a_name_of_marks_costs_no_more_cpu_than_one_of_letters(mark: str) -> None:
+    """To put marks in the order of NFC takes quadratic time, with the interpreter lock held."""
+
+    def cost(text: str) -> float:
+        name = (text * 20_000)[:20_000]
+        start = time.thread_time()
+        clean_basename(f"{name}.jpg")
+        with suppress(InvalidName):
+            check_basename(f"{name}.jpg")
+        with suppress(InvalidName):
+            clean_folder(f"a/{name}")
+        shown(name)
+        return time.thread_time() - start
+
+    assert min(cost(mark) for _ in range(3)) < 20 * min(cost("é") for _ in range(3))
+
+
+@given(st.text(alphabet="\u0301\u0344\u0f73\u200c\u202eaé", max_size=200))
+def test_a_letter_keeps_its_first_thirty_marks(name: str) -> None:
+    cleaned = clean_filename(f"a{name}a")
+    assert clean_filename(cleaned) == cleaned
+    marks = [unicodedata.category(character)[0] == "M" for character in cleaned]
+    assert not any(all(marks[start : start + 31]) for start in range(len(marks) - 30))
 
 
 @pytest.mark.parametrize("letter", ["d", "é", "€d", "写"])
