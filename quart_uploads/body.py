@@ -50,6 +50,8 @@ class UploadBody(Body):
         self._abandoned = False
         self._failure: Exception | None = None
         self._whole: bytes | None = None
+        # The bytes that had arrived when the limit was last looked up.
+        self._within_limit = -1
         self._waited = 0.0
 
     # What the connection calls.
@@ -174,9 +176,12 @@ class UploadBody(Body):
         return self._whole
 
     def _check_limit(self) -> None:
+        if self.received == self._within_limit:
+            return
         limit = self.find_limit()
         if limit is not None and max(self.received, self._expected or 0) > limit:
             raise RequestEntityTooLarge(f"The body of the request is larger than {limit:,} bytes.")
+        self._within_limit = self.received
 
     async def _wait(self, pause: float | None) -> bool:
         """Wait for a change; return True if one came before the pause."""

@@ -21,8 +21,10 @@ MAX_HEAD: Final = 16 << 10
 #: Spaces and tabs that may follow a boundary (RFC 2046, section 5.1.1, "transport-padding").
 MAX_PADDING: Final = 64
 
-#: Lines that may begin with the boundary and go on otherwise.
+#: Lines that may begin with the boundary and go on otherwise: so many, and one more for so many bytes of the form.
+#: Each costs as much as a few thousand bytes. Source code whose banners begin like the boundary "*****" has fewer.
 MAX_LOOKALIKES: Final = 1000
+BYTES_OF_LOOKALIKE: Final = 512
 
 # RFC 2046, section 5.1.1, which has 70 of these characters, but for the asterisk: "*****" is the boundary of many
 # Android apps, whose authors copied one example.
@@ -172,6 +174,7 @@ class _Delimiter:
         self._text = text
         self._rest = _rest_of_line(line_break)
         self._lookalikes = 0
+        self._searched = 0
         # A line break is no character of a boundary.
         self._begins_uniquely = text[:1] in b"\r\n"
 
@@ -182,15 +185,17 @@ class _Delimiter:
 
         :raises BadRequest: too much looks like one, and is none. To look at each would take long.
         """
+        self._searched += len(data) - position
         start = data.find(self._text, position)
         while start >= 0:
             end = start + len(self._text)
             if match := self._rest.match(data, end):
+                if match["unfinished"] is not None:
+                    return start, None
+                self._searched -= len(data) - end
                 return start, match
-            if _UNFINISHED.fullmatch(data, end):
-                return start, None
             self._lookalikes += 1
-            if self._lookalikes > MAX_LOOKALIKES:
+            if self._lookalikes > MAX_LOOKALIKES + (self._searched - len(data) + end) // BYTES_OF_LOOKALIKE:
                 raise BadRequest("The multipart form is broken: its boundary is in the content of its parts.")
             start = data.find(self._text, start + 1)
         return self._start_of_part(data, position), None
@@ -206,11 +211,8 @@ class _Delimiter:
 
 @cache
 def _rest_of_line(line_break: bytes) -> re.Pattern[bytes]:
-    """What may follow a boundary. A dash more makes it the last one."""
+    """What may follow a boundary, or the start of that at the end of the data. A dash more makes it the last one."""
     return re.compile(
-        rb"(?:(?P<last>--)|[ \t]{0,%d}+(?:(?P<line_break>%s)|(?P<padding>[ \t])))" % (MAX_PADDING, line_break)
+        rb"(?P<last>--)|[ \t]{0,%d}+(?:(?P<line_break>%s)|(?P<padding>[ \t])|(?P<unfinished>[\r-]?\Z))"
+        % (MAX_PADDING, line_break)
     )
-
-
-# What may be the start of the rest of such a line.
-_UNFINISHED = re.compile(rb"-|[ \t]{0,%d}\r?" % MAX_PADDING)

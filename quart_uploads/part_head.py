@@ -122,7 +122,7 @@ def parameters(header: str) -> dict[str, str]:
         if quoted is None and token is None:
             continue
         name, mark, number = name.rstrip(" \t").lower().partition("*")
-        value = token.rstrip(" \t") if quoted is None else _unescaped(quoted)
+        value = token.rstrip(" \t") if quoted is None else _unescaped(quoted) if "\\" in quoted else quoted
         if not mark:
             # The HTML standard has browsers send a quotation mark so.
             _add(plain, name, value.replace("%22", '"'), header)
@@ -134,7 +134,7 @@ def parameters(header: str) -> dict[str, str]:
     for name, found in sections.items():
         # By their numbers, which need not be ones that int() takes.
         plain[name] = _decoded([found[number] for number in sorted(found, key=lambda number: (len(number), number))])
-    return plain | extended
+    return plain | extended if extended else plain
 
 
 def _add(found: dict[str, T], name: str, value: T, header: str) -> None:

@@ -16,7 +16,7 @@ from .body import UploadBody
 from .multipart import FormLimits
 from .reading import BaseFormReader, BasePart, Reading
 from .received import BaseReceivedFile
-from .steps import drive_inline, in_thread
+from .steps import drive_async, drive_inline, in_thread
 
 #: Seconds of silence after which what has arrived of a file is written, for the memory that it takes.
 PAUSE = 0.01
@@ -36,7 +36,7 @@ class ReceivedFile(BaseReceivedFile, QuartFileStorage):
         if self.is_replaced:
             await super().save(Path(destination), buffer_size)
         else:
-            await in_thread(self._save_as, destination)
+            await drive_async(self._save_as(destination))
 
 
 class Part(BasePart):

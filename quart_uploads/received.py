@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from contextlib import suppress
+from time import sleep
 from typing import IO
 
 from werkzeug.datastructures import FileStorage
 
 from .names import StoredName
 from .part_head import PartHead
-from .steps import drive
+from .steps import Steps, drive
 from .storage import LocalStorage, Spool
+from .storage._copy import PIPE_PAUSE
 
 
 class BaseReceivedFile(FileStorage):
@@ -53,20 +57,24 @@ class BaseReceivedFile(FileStorage):
             self._reader.close()
         self.spool.close()
 
-    def _save_as(self, path: str | os.PathLike[str]) -> None:
+    def _save_as(self, path: str | os.PathLike[str]) -> Steps[None]:
         """Store the content under a path: as a new file in one step, or in the file that is there."""
-        if not os.path.lexists(path):
+        # What is behind the path's links, as the system finds it: "link/.." is not where the link is.
+        folder, basename = os.path.split(os.fspath(path))
+        if basename and not os.path.lexists(path):
             with suppress(FileExistsError):  # it is there by now
-                self._publish_at(os.path.abspath(path))
+                self._publish_in(os.path.realpath(folder), basename)
                 return
         # Who made it may hold it open, or rely on its mode, its owner, or that it is a link, a pipe or a device.
         # It is emptied only when it is known that there is something to write, and that it is not the upload itself.
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666), "wb", buffering=0) as file:
-            self.spool.write_to(file.fileno())
+        descriptor = yield from _opened(path)
+        with open(descriptor, "wb", buffering=0) as file:
+            for count in self.spool.write_to(file.fileno()):
+                if not count:
+                    yield
 
-    def _publish_at(self, path: str) -> None:
-        directory, basename = os.path.split(path)
-        storage = LocalStorage(directory)
+    def _publish_in(self, folder: str, basename: str) -> None:
+        storage = LocalStorage(folder)
         staged = self.spool.claim(storage) or storage.stage()
         try:
             if not self.spool.owns(staged):
@@ -76,3 +84,16 @@ class BaseReceivedFile(FileStorage):
         finally:
             if not self.spool.owns(staged):
                 staged.close()
+
+
+def _opened(path: str | os.PathLike[str]) -> Steps[int]:
+    """Open what is to be written into, and return its descriptor."""
+    while True:
+        try:
+            return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
+        except OSError as error:
+            # A pipe that nobody reads yet. The call would wait for a reader, and nobody could end it.
+            if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
+                raise
+        sleep(PIPE_PAUSE)
+        yield

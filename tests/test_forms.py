@@ -175,9 +175,18 @@ def test_content_that_begins_like_a_boundary_is_kept() -> None:
     body, content_type = encode([("f", "a.bin", content)])
     for size in (7, 1000, len(body)):
         assert decode_pieces(in_pieces(body, size), content_type) == [("f", "a.bin", content)]
-    body, _ = encode([("f", "a.bin", content + b"\r\n--boundary0x")])
+    body, _ = encode([("f", "a.bin", content + b"\r\n--boundary0x" * 100)])
     for size in (7, 1000, len(body)):
         assert outcome(in_pieces(body, size), content_type)[0] == 400
+
+
+def test_source_code_whose_banners_begin_like_the_boundary_is_kept() -> None:
+    banner = b"\r\n--" + b"*" * 40
+    content = (banner + b"\r\n-- a procedure" + b"*" * 160 + banner + b"\r\n    begin;" * 80) * 3000
+    head = b'--*****\r\nContent-Disposition: form-data; name="f"; filename="a.sql"\r\n\r\n'
+    body = head + content + b"\r\n--*****--\r\n"
+    for size in (1000, 65_536, len(body)):
+        assert decode_pieces(in_pieces(body, size), "multipart/form-data; boundary=*****") == [("f", "a.sql", content)]
 
 
 def reading(body: bytes, content_type: str, limits: FormLimits) -> Reading:

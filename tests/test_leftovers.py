@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -370,6 +371,49 @@ async def test_saving_an_upload_under_a_path_writes_into_what_is_there(
     assert all(place.read_bytes() == content for place in places.values())
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
     assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+@pytest.mark.parametrize("size", [10, 1 << 20])
+@pytest.mark.parametrize("is_opened", [False, True])
+async def test_a_save_into_a_pipe_that_nobody_reads_can_be_cancelled(
+    quart_app: Any, tmp_path: Path, descriptors: None, size: int, is_opened: bool
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK) if is_opened else None
+    if reader is not None:
+        fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    body, content_type = encode([("file0", "a.bin", b"x" * max(size, 5000))])
+    request = request_with(quart_app, body, content_type)
+    async with quart_app.request_context(request):
+        upload = (await request.files)["file0"]
+        saving = asyncio.create_task(upload.save(pipe))
+        assert await asyncio.wait([saving], timeout=0.1) == (set(), {saving})
+        saving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await saving
+        await request.close()
+    if reader is not None:
+        os.close(reader)
+
+
+async def test_an_upload_that_is_saved_behind_a_link_is_where_the_system_finds_it(
+    flavour: Flavour, app: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("elsewhere/deep")
+
+    async def view() -> list[str]:
+        upload = (await files_of(flavour))["file0"]
+        await maybe(upload.save(f"{tmp_path}/link/../a"))
+        with pytest.raises(OSError, match=r"directory|Is a dir"):
+            await maybe(upload.save(f"{tmp_path}/new/"))
+        return []
+
+    serve(flavour, app, view)
+    assert await post(flavour, app, b"content") == (200, [])
+    assert (tmp_path / "elsewhere" / "a").read_bytes() == b"content"
+    assert not (tmp_path / "new").exists()
 
 
 async def test_saving_a_replaced_stream_under_a_path_saves_that(flavour: Flavour, app: Any, tmp_path: Path) -> None:

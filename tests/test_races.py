@@ -7,6 +7,8 @@ import io
 import os
 import subprocess
 import sys
+import tempfile
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from werkzeug.datastructures import FileStorage
 
 import quart_uploads
 import quart_uploads.flask
+from quart_uploads.storage.staging import StagedFile
 
 pytestmark = pytest.mark.slow
 
@@ -138,3 +141,31 @@ async def test_overwriting_at_once_leaves_one_whole_file(destination: Path, any_
     assert await photos.list() == ["photo.jpg"]
     assert os.listdir(destination) == ["photo.jpg"]
     assert (destination / "photo.jpg").read_bytes() in {content(number) for number in range(200)}
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="no anonymous files here")
+def test_a_file_that_is_closed_while_it_gets_its_name_is_not_taken_for_another(
+    destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or its number would be that of what is opened next, and the name would be given to that."""
+    destination.mkdir()
+    staged = StagedFile(str(destination))
+    staged.write(b"content")
+    other = tempfile.TemporaryFile(dir=destination)  # noqa: SIM115
+    other.write(b"another's")
+    other.flush()
+    link = os.link
+
+    def close_and_link(source: str, target: str, **options: Any) -> None:
+        closing.start()
+        closing.join(0.1)
+        link(source, target, **options)
+
+    reused: list[int] = []
+    closing = threading.Thread(target=lambda: (staged.close(), reused.append(os.dup(other.fileno()))))
+    monkeypatch.setattr(os, "link", close_and_link)
+    staged.publish(str(destination / "a"))
+    closing.join()
+    os.close(*reused)
+    other.close()
+    assert (destination / "a").read_bytes() == b"content"

@@ -341,6 +341,24 @@ async def test_a_hook_that_does_without_a_served_file_leaves_no_descriptor(
     assert opened(path) == 0
 
 
+@pytest.mark.parametrize("flavour", ["flask"], indirect=True)
+async def test_a_hook_may_send_a_served_file_on_in_pieces_of_its_own(
+    flavour: Flavour, app: Any, destination: Path, no_garbage_collection: None
+) -> None:
+    path = destination / "large.bin"
+    path.write_bytes(bytes(3_000_000))
+
+    @app.after_request
+    def hook(response: Any) -> Any:
+        response.direct_passthrough = False
+        pieces = response.response
+        response.response = (piece for piece in pieces)
+        return response
+
+    assert (await flavour.request(app, "GET", f"{URL}/large.bin"))[2] == bytes(3_000_000)
+    assert opened(path) == 0
+
+
 async def test_a_file_that_an_error_handler_serves_is_sent_whole(flavour: Flavour, app: Any, destination: Path) -> None:
     content = os.urandom(3_000_000)
     (destination / "sorry.bin").write_bytes(content)

@@ -35,7 +35,7 @@ class ReceivedFile(BaseReceivedFile):
         if self.is_replaced:
             super().save(dst, buffer_size)
         elif isinstance(dst, str | PathLike):
-            self._save_as(dst)
+            drive(self._save_as(dst))
         else:
             self.stream.seek(0)
             shutil.copyfileobj(self.stream, dst, CHUNK)

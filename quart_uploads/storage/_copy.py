@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
+from time import sleep
 
 from .stored import CHUNK, PIECE
 
@@ -17,9 +19,12 @@ _CANNOT = frozenset(
     {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EPERM, errno.ENOTSOCK}
 )
 
+#: Seconds between two looks at a pipe whose reader is not ready.
+PIPE_PAUSE = 0.01
+
 
 def copied(source: int, target: int) -> Iterator[int]:
-    """Copy all of a file to the position of another, and yield the bytes of each step.
+    """Copy all of a file to the position of another, and yield the bytes of each step; 0 while a pipe is full.
 
     :param source: its descriptor, whose position does not move.
     :param target: the descriptor of the other one.
@@ -28,15 +33,42 @@ def copied(source: int, target: int) -> Iterator[int]:
     offset = 0
     for copy in _KERNEL_COPIES:
         try:
-            while count := copy(source, target, offset):
+            for count in _each(partial(copy, source, target), offset):
                 offset += count
                 yield count
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise
-    while count := os.write(target, os.pread(source, CHUNK, offset)):
+    yield from _each(partial(_read_and_write, source, target), offset)
+
+
+def written(target: int, content: bytes) -> Iterator[int]:
+    """Write bytes to an open file, and yield those of each step; 0 while a pipe is full.
+
+    :param target: the file's descriptor.
+    :raises OSError: they could not be written.
+    """
+    view = memoryview(content)
+    return _each(lambda offset: os.write(target, view[offset:]), 0)
+
+
+def _each(copy: Callable[[int], int], offset: int) -> Iterator[int]:
+    while True:
+        try:
+            count = copy(offset)
+        except BlockingIOError:
+            # A pipe that is full, opened so that nobody waits for its reader in a call that cannot be ended.
+            sleep(PIPE_PAUSE)
+            yield 0
+            continue
+        if not count:
+            return
         offset += count
         yield count
+
+
+def _read_and_write(source: int, target: int, offset: int) -> int:
+    return os.write(target, os.pread(source, CHUNK, offset))
 
 
 def _copy_range(source: int, target: int, offset: int) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from io import BytesIO, UnsupportedOperation
 from threading import Lock
 from typing import IO, Any
 
+from ._copy import written
 from .base import StagedUpload, Storage
 from .local import LocalStorage
 from .staging import StagedFile
@@ -153,8 +154,8 @@ class Spool:
             return _ReadOnlyBytes(b"".join(self._small()))
         return self._staged.reader()
 
-    def write_to(self, target: int) -> None:
-        """Write the content into an open file, in the place of what it has. Blocks.
+    def write_to(self, target: int) -> Iterator[int]:
+        """Write the content into an open file, in the place of what it has. Yield the bytes of each step.
 
         :param target: the file's descriptor.
         """
@@ -164,12 +165,9 @@ class Spool:
         if stat.S_ISREG(os.fstat(target).st_mode):
             os.ftruncate(target, 0)
         if self._staged is not None:
-            for _ in self._staged.copy_to(target):
-                pass
-            return
-        content = memoryview(b"".join(self._small()))
-        while content:
-            content = content[os.write(target, content) :]
+            yield from self._staged.copy_to(target)
+        else:
+            yield from written(target, b"".join(self._small()))
 
     def close(self) -> None:
         """Give the content up. Blocks."""
