@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from .extensions import as_container
 from .redaction import without_secrets
-from .storage import LocalStorage, Storage
+from .storage import Storage
 from .storage.destination import below, is_local, make_storage, normalized
 from .storage.local import absolute
 from .storage.staging_area import StagingArea
@@ -84,10 +84,10 @@ class UploadConfiguration:
         signed: int | None = None,
         unconditional: bool = False,
     ) -> None:
-        # What is not on the disk keeps connections, and so is made once.
-        self._remote: tuple[str, Storage[Any]] | None = None
+        # Made once, as one that is not on the disk keeps connections, until one of these attributes is changed.
+        self._made: tuple[str, bool, Storage[Any]] | None = None
         if isinstance(destination, Storage):
-            self._remote = (destination.location(""), destination)
+            self._made = (destination.location(""), fsync, destination)
             destination = destination.location("")
         self.destination: str = os.fspath(destination)
         self.base_url = base_url
@@ -111,13 +111,12 @@ class UploadConfiguration:
         :raises ValueError: the destination or an option of the store makes no sense.
         :raises ImportError: the destination needs obstore, which is not installed.
         """
-        if self._remote is not None and self._remote[0] == self.destination:
-            return self._remote[1]
+        if self._made is not None and self._made[:2] == (self.destination, self.fsync):
+            return self._made[2]
         storage = make_storage(
             self.destination, self.store, set_name, fsync=self.fsync, unconditional=self.unconditional
         )
-        if not isinstance(storage, LocalStorage):
-            self._remote = (self.destination, storage)
+        self._made = (self.destination, self.fsync, storage)
         return storage
 
     def is_served(self, set_name: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 from inspect import isawaitable
 from os import PathLike
 from pathlib import Path
@@ -111,4 +110,4 @@ class FormReader(BaseFormReader[Part]):
 
 def start_reading(content_type: str, limits: FormLimits, receive: Callable[[bool], Awaitable[bytes | None]]) -> Reading:
     """Start reading a form, and write what it brings in worker threads."""
-    return Reading(content_type, limits, receive, partial(in_thread, at_once=True))
+    return Reading(content_type, limits, receive, in_thread)

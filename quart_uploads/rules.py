@@ -66,7 +66,7 @@ class BaseUploadSet(ABC):
         :param ext: the extension, without the dot.
         """
         config = self.config
-        return holds(config.allow, ext) or (holds(self.extensions, ext) and not holds(config.deny, ext))
+        return (holds(self.extensions, ext) and not holds(config.deny, ext)) or holds(config.allow, ext)
 
     def file_allowed(self, storage: Any, basename: str | None = None) -> bool:
         """Tell whether a file may be saved under a name. Override it to look at more than the extension.

@@ -18,7 +18,7 @@ from werkzeug.datastructures import FileStorage
 from .config import ENDPOINT
 from .names import check_stored
 from .operations import Saving, deleting, free_basename, listing, several
-from .reader import FormReader, Part, ProgressHook, ReceivedFile
+from .reader import FormReader, Part, ProgressHook
 from .rules import BaseUploadSet
 from .steps import completed, drive_async, in_thread, start_in_thread
 from .storage import FileInfo, Storage, StoredFile
@@ -64,9 +64,7 @@ class UploadSet(BaseUploadSet):
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
         operation = Saving(self, [storage], folder, name, overwrite)
-        # What was received already needs little more than its name.
-        at_once = not isinstance(storage, ReceivedFile)
-        (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly, at_once=at_once)
+        (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly)
         operation.close()
         return saved
 

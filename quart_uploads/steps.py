@@ -55,7 +55,6 @@ async def drive_async(
     *,
     undo: Callable[[BaseException], None] = lambda reason: None,
     alone: bool = False,
-    at_once: bool = False,
 ) -> T:
     """Run an operation in worker threads, and what its hooks returned on the event loop.
 
@@ -64,11 +63,10 @@ async def drive_async(
     :param undo: is called in a thread if the task is cancelled, with the reason. The operation may have come to its
         end, though its result is lost.
     :param alone: see :func:`start_in_thread`.
-    :param at_once: see :func:`start_in_thread`.
     """
 
     async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
-        return await in_thread(_advance, resume, value, alone=alone, at_once=at_once)
+        return await in_thread(_advance, resume, value, alone=alone)
 
     def end(reason: BaseException) -> None:
         steps.close()
@@ -114,24 +112,21 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
         return True, stop.value
 
 
-async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False, at_once: bool = False) -> T:
+async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> T:
     """Call a blocking function in a worker thread and wait for it; see :func:`completed`."""
-    return await completed(start_in_thread(function, *args, alone=alone, at_once=at_once))
+    return await completed(start_in_thread(function, *args, alone=alone))
 
 
-def start_in_thread(
-    function: Callable[..., T], /, *args: Any, alone: bool = False, at_once: bool = False
-) -> asyncio.Future[T]:
+def start_in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> asyncio.Future[T]:
     """Call a blocking function in a worker thread, with the caller's context.
 
     :param alone: whether to make the call in a thread of its own, as it is a slow one. Others are made one after the
         other, which costs less.
-    :param at_once: whether it copies much, which the event loop need not make room for.
     """
     bound = partial(copy_context().run, function, *args)
     if alone:
         return asyncio.get_running_loop().run_in_executor(None, bound)
-    return call_in_thread(bound, at_once=at_once)
+    return call_in_thread(bound)
 
 
 async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:

@@ -200,7 +200,9 @@ def test_a_clean_folder_has_clean_segments(folder: str) -> None:
         assert clean_filename(segment) == segment != ""
 
 
-@pytest.mark.parametrize("mark", ["\u0301", "\u0344", "\u0f73", "\u0323\u0301", "a\u0323\u0301", "\u200d", "\U0001d165"])
+@pytest.mark.parametrize(
+    "mark", ["\u0301", "\u0344", "\u0f73", "\u0323\u0301", "a\u0323\u0301", "\u200d", "\U0001d165"]
+)
 def test_a_name_of_marks_costs_no_more_cpu_than_one_of_letters(mark: str) -> None:
     """To put marks in the order of NFC takes quadratic time, with the interpreter lock held."""
 

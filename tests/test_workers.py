@@ -1,11 +1,14 @@
-"""The threads in which the async flavour makes its blocking calls."""
+"""The thread in which the async flavour makes its blocking calls."""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import subprocess
+import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+import weakref
 from typing import Any
 
 import pytest
@@ -14,85 +17,65 @@ from quart_uploads import workers
 from quart_uploads.steps import in_thread
 
 
-async def test_a_call_that_blocks_does_not_hold_up_others() -> None:
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "quart_uploads"]
+
+
+async def test_a_call_that_is_stuck_does_not_hold_others() -> None:
     release = threading.Event()
-    blocked = [asyncio.create_task(in_thread(release.wait, 30)) for _ in range(3)]
+    stuck = [asyncio.create_task(in_thread(release.wait, 30)) for _ in range(3)]
     await asyncio.sleep(0)
+    assert await asyncio.gather(*(in_thread(abs, -number) for number in range(200))) == list(range(200))
+    assert not any(call.done() for call in stuck)
     await in_thread(release.set)
-    assert await asyncio.gather(*blocked) == [True, True, True]
+    assert await asyncio.gather(*stuck) == [True, True, True]
 
 
-async def test_a_result_does_not_wait_for_a_later_call_that_blocks() -> None:
+async def test_calls_wait_for_a_stuck_one_no_longer_than_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At most 50 milliseconds: it is found stuck at the second look."""
+    assert workers.PATIENCE * 2 <= 0.05
+    looks: list[int] = []
+    look = workers.Worker._look
+    monkeypatch.setattr(workers.Worker, "_look", lambda *args: (looks.append(1), look(*args)))
     release = threading.Event()
-    first, blocked = (asyncio.create_task(in_thread(call)) for call in (lambda: 1, lambda: release.wait(30)))
+    await in_thread(abs, -1)
+    await asyncio.sleep(workers.PATIENCE * 3)
+    looks.clear()
+    stuck = asyncio.create_task(in_thread(release.wait, 30))
+    await asyncio.sleep(0)
+    call = asyncio.create_task(in_thread(lambda: len(looks)))
+    assert await call <= 2
+    release.set()
+    assert await stuck
+
+
+async def test_a_result_does_not_wait_for_a_later_call_that_is_stuck() -> None:
+    release = threading.Event()
+    first, stuck = (asyncio.create_task(in_thread(call)) for call in (lambda: 1, lambda: release.wait(30)))
     assert await first == 1
     release.set()
-    assert await blocked
+    assert await stuck
 
 
-async def test_calls_that_come_together_share_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    hops: list[Any] = []
-    loop = asyncio.get_running_loop()
-    run_in_executor = loop.run_in_executor
-    monkeypatch.setattr(loop, "run_in_executor", lambda *args: hops.append(args) or run_in_executor(*args))
-    assert await asyncio.gather(*(in_thread(abs, -number) for number in range(200))) == list(range(200))
-    # One, but for a machine that stops for longer than others are let wait.
-    assert len(hops) < 20
+async def test_calls_that_keep_up_share_one_thread() -> None:
+    used = await asyncio.gather(*(in_thread(threading.get_ident) for _ in range(3000)))
+    # One, but for a machine that stops for longer than a thread may take.
+    assert len(set(used)) < 20
 
 
-async def test_calls_wait_until_the_event_loop_is_idle_and_those_that_copy_do_not(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(workers, "DEFER", 60)
-    for at_once in (False, True):
-        begun = threading.Event()
-        calls = [asyncio.create_task(in_thread(begun.set, at_once=at_once)) for _ in range(2)]
-        for _ in range(20):
-            await asyncio.sleep(0)
-            time.sleep(0.01)
-        assert begun.is_set() == at_once
-        await asyncio.gather(*calls)
-
-
-async def test_calls_wait_no_longer_than_a_moment_for_a_busy_event_loop() -> None:
-    begun = threading.Event()
-    call = asyncio.create_task(in_thread(begun.set))
-    for _ in range(1000):
-        await asyncio.sleep(0)
-        time.sleep(0.01)
-        if begun.is_set():
-            break
-    assert begun.is_set()
-    await call
-
-
-async def test_no_thread_joins_for_many_brief_calls() -> None:
-    at_work: list[int] = []
-    running = 0
-
-    def brief() -> None:
-        nonlocal running
-        running += 1
-        at_work.append(running)
-        sum(range(2000))
-        running -= 1
-
-    await asyncio.gather(*(in_thread(brief) for _ in range(3000)))
-    # A machine that stops for a moment looks like a disk.
-    assert sum(number > 1 for number in at_work) < 1000
-
-
-async def test_more_calls_than_a_thread_makes_in_its_shift_are_all_made() -> None:
-    calls = [asyncio.create_task(in_thread(abs, -number)) for number in range(2000)]
-    assert await asyncio.gather(*calls) == list(range(2000))
-
-
-async def test_calls_are_refused_when_the_threads_are_gone() -> None:
-    executor = ThreadPoolExecutor(1)
-    asyncio.get_running_loop().set_default_executor(executor)
-    executor.shutdown()
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        await asyncio.wait_for(in_thread(abs, 1), 10)
+async def test_threads_that_were_stuck_leave_one_and_none_when_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "IDLE", 0.3)
+    release = threading.Event()
+    stuck = [asyncio.create_task(in_thread(release.wait, 30)) for _ in range(3)]
+    await asyncio.sleep(workers.PATIENCE * 10)
+    assert len(threads()) >= 3
+    release.set()
+    await asyncio.gather(*stuck)
+    while len(threads()) > 1:
+        await in_thread(abs, -1)
+    while threads():
+        await asyncio.sleep(0.01)
+    assert await in_thread(abs, -1) == 1
 
 
 async def test_an_exception_in_a_thread_reaches_the_caller_alone() -> None:
@@ -101,87 +84,111 @@ async def test_an_exception_in_a_thread_reaches_the_caller_alone() -> None:
     assert isinstance(bad, ValueError)
 
 
-async def test_calls_that_wait_for_a_network_are_made_side_by_side() -> None:
-    together = threading.Barrier(3)
-    calls = (in_thread(together.wait, 30, alone=True) for _ in range(3))
-    assert sorted(await asyncio.gather(*calls)) == [0, 1, 2]
-
-
-async def test_a_call_does_not_wait_for_the_next_look_while_another_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    blocked = asyncio.create_task(in_thread(release.wait, 30))
-    await asyncio.sleep(0.05)
-    monkeypatch.setattr(workers.Workers, "_watch", lambda *args: None)  # the look that would start a thread
-    await asyncio.sleep(0.05)
-    assert await in_thread(abs, -1) == 1
-    release.set()
-    assert await blocked
-
-
-async def test_slow_calls_do_not_pile_up_in_the_executor() -> None:
-    executor = ThreadPoolExecutor(2)
-    asyncio.get_running_loop().set_default_executor(executor)
-    calls = [asyncio.create_task(in_thread(time.sleep, 0.1)) for _ in range(8)]
-    await asyncio.sleep(0.25)
-    assert executor._work_queue.qsize() <= 1
-    await asyncio.gather(*calls)
-
-
 async def test_a_call_that_raises_stop_iteration_ends_with_an_error() -> None:
     with pytest.raises(RuntimeError, match="StopIteration"):
         await asyncio.wait_for(in_thread(next, iter(())), 10)
     assert await in_thread(abs, -1) == 1
 
 
-async def test_calls_that_wait_for_a_full_executor_do_not_keep_the_event_loop_busy() -> None:
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(1))
+async def test_a_cancelled_call_is_awaited_and_the_next_ones_are_made() -> None:
+    release, ended = threading.Event(), threading.Event()
+    call = asyncio.create_task(in_thread(lambda: (release.wait(30), ended.set())))
+    await asyncio.sleep(0.01)
+    call.cancel()
+    await asyncio.sleep(0.01)
+    assert not call.done()
+    release.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert ended.is_set()
+    assert await in_thread(abs, -1) == 1
+
+
+async def test_calls_that_wait_for_a_network_are_made_side_by_side() -> None:
+    together = threading.Barrier(3)
+    calls = (in_thread(together.wait, 30, alone=True) for _ in range(3))
+    assert sorted(await asyncio.gather(*calls)) == [0, 1, 2]
+
+
+async def test_a_system_without_threads_is_an_error_and_no_endless_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     release = threading.Event()
-    others = loop.run_in_executor(None, release.wait, 30)
-    calls = []
-    going_round = 0
-    for _ in range(40):
-        calls.append(asyncio.create_task(in_thread(abs, -1)))
-        for _ in range(30):
-            time.sleep(0.0003)  # so that no turn of the loop looks idle
-            waiting = [repr(handle) for handle in loop._ready]  # type: ignore[attr-defined]
-            going_round = max(going_round, sum("_start_when_idle" in handle for handle in waiting))
-            await asyncio.sleep(0)
-    assert going_round == 1
-    release.set()
-    assert await asyncio.gather(others, *calls) == [True, *[1] * 40]
+    stuck = asyncio.create_task(in_thread(release.wait, 30))
+    await asyncio.sleep(0)
+
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        behind = asyncio.create_task(in_thread(abs, -1))
+        await asyncio.sleep(workers.PATIENCE * 5)
+        release.set()
+        assert await asyncio.gather(stuck, behind) == [True, 1]
+        while threads():
+            await asyncio.sleep(0.01)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            await in_thread(abs, -1)
+    assert await in_thread(abs, -1) == 1
 
 
-async def test_a_thread_that_came_late_does_not_hold_up_others() -> None:
-    """It was asked for when the executor was full, and begins when nothing was left to do for it."""
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(ThreadPoolExecutor(4))
-    release, blocked = threading.Event(), threading.Event()
-    others = [loop.run_in_executor(None, release.wait, 30) for _ in range(3)]
-    slow = asyncio.create_task(in_thread(time.sleep, 0.03))
-    await asyncio.sleep(0.002)
-    others.append(loop.run_in_executor(None, release.wait, 30))
-    await asyncio.gather(slow, in_thread(abs, -1))
-    await asyncio.sleep(0.05)
-    blocking = asyncio.create_task(in_thread(blocked.wait, 30))
-    call = asyncio.create_task(in_thread(abs, -1))
-    await asyncio.sleep(0.05)
-    release.set()
-    assert await call == 1
-    blocked.set()
-    assert await asyncio.gather(blocking, *others) == [True] * 5
+def test_two_event_loops_have_a_thread_each() -> None:
+    together = threading.Barrier(2)
+
+    def run() -> int:
+        return asyncio.run(in_thread(together.wait, 30))
+
+    results: list[int] = []
+    others = [threading.Thread(target=lambda: results.append(run())) for _ in range(2)]
+    for thread in others:
+        thread.start()
+    for thread in others:
+        thread.join()
+    assert sorted(results) == [0, 1]
 
 
-async def test_calls_are_refused_when_the_executor_drops_what_waits() -> None:
-    executor = ThreadPoolExecutor(1)
-    loop = asyncio.get_running_loop()
-    loop.set_default_executor(executor)
-    release = threading.Event()
-    others = loop.run_in_executor(None, release.wait, 30)
-    call = asyncio.create_task(in_thread(abs, -1))
-    await asyncio.sleep(0.05)
-    executor.shutdown(wait=False, cancel_futures=True)
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        await asyncio.wait_for(call, 10)
-    release.set()
-    await others
+def test_an_event_loop_that_is_gone_leaves_nothing() -> None:
+    made: list[int] = []
+
+    async def leave() -> weakref.ref[Any]:
+        loop = asyncio.get_running_loop()
+        workers.call_in_thread(lambda: (time.sleep(0.05), made.append(1)))
+        return weakref.ref(loop)
+
+    loop = asyncio.run(leave())
+    while threads():
+        time.sleep(0.01)
+    gc.collect()
+    assert made == [1], "what was begun is finished"
+    assert loop() is None
+
+
+def test_a_fork_has_a_thread_of_its_own() -> None:
+    script = """
+import asyncio, os, sys
+from quart_uploads.steps import in_thread
+
+async def main():
+    return [await in_thread(abs, -number) for number in range(3)]
+
+assert asyncio.run(main()) == [0, 1, 2]
+child = os.fork()
+assert asyncio.run(main()) == [0, 1, 2]
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", script], check=True, timeout=60)
+
+
+def test_a_program_ends_when_its_calls_are_done() -> None:
+    script = """
+import asyncio, time
+from quart_uploads.workers import call_in_thread
+
+async def main():
+    call_in_thread(lambda: (time.sleep(0.2), print("done")))
+
+asyncio.run(main())
+"""
+    result = subprocess.run([sys.executable, "-c", script], check=True, timeout=60, capture_output=True, text=True)
+    assert result.stdout == "done\n"
+    assert result.stderr == ""
