@@ -14,7 +14,9 @@ import pytest
 from conftest import FLAVOURS, tree
 
 import quart_uploads
+from quart_uploads import steps
 from quart_uploads.steps import drive_async, in_thread, settled
+from quart_uploads.workers import call_in_thread
 
 quart = FLAVOURS["quart"]
 
@@ -158,9 +160,7 @@ async def test_steps_run_in_threads_and_hooks_on_the_loop() -> None:
 async def test_a_small_save_costs_one_hop(photos: quart_uploads.UploadSet, monkeypatch: pytest.MonkeyPatch) -> None:
     await photos.save(quart.upload())
     hops: list[Any] = []
-    loop = asyncio.get_running_loop()
-    run_in_executor = loop.run_in_executor
-    monkeypatch.setattr(loop, "run_in_executor", lambda *args: hops.append(args) or run_in_executor(*args))
+    monkeypatch.setattr(steps, "call_in_thread", lambda call: hops.append(call) or call_in_thread(call))
     assert await photos.save(quart.upload(), "a/new/folder") == "a/new/folder/photo.jpg"
     assert await photos.save(quart.upload()) == "photo_1.jpg"
     assert len(hops) == 2
