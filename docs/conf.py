@@ -35,7 +35,7 @@ nitpick_ignore_regex = [
 def describe_data(app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]) -> None:
     """Take the text of a constant from where it is defined: autodoc looks only where it is imported from."""
     if what == "data":
-        for module in ("quart_uploads.extensions", "quart_uploads.signals"):
+        for module in ("quart_uploads._extensions", "quart_uploads._signals"):
             found = ModuleAnalyzer.for_module(module).find_attr_docs()
             lines[:] = found.get(("", name.rpartition(".")[2]), lines)
 

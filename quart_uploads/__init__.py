@@ -3,10 +3,9 @@
 The same names, blocking and for Flask, are in :mod:`quart_uploads.flask`.
 """
 
-from .app import configure_uploads, patch_request_class
-from .config import UploadConfiguration, addslash, config_for_set
-from .exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed
-from .extensions import (
+from ._config import UploadConfiguration, addslash, config_for_set
+from ._exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed
+from ._extensions import (
     ALL,
     ARCHIVES,
     AUDIO,
@@ -23,9 +22,10 @@ from .extensions import (
     extension,
     lowercase_ext,
 )
-from .reader import FormReader, Part, ReceivedFile
-from .sets import AsyncStoredFile, TestingFileStorage, UploadSet
-from .signals import upload_deleted, upload_rejected, upload_saved
+from ._signals import upload_deleted, upload_rejected, upload_saved
+from .quart.app import configure_uploads, patch_request_class
+from .quart.form import FormReader, Part, ReceivedFile
+from .quart.upload_set import AsyncStoredFile, TestingFileStorage, UploadSet
 from .storage import FileInfo
 
 __all__ = [

@@ -10,8 +10,8 @@ from typing import IO, Any
 
 from werkzeug.datastructures import FileStorage, Headers
 
-from .names import StoredName
-from .steps import drive
+from ._names import StoredName
+from ._threads import drive
 from .storage import StagedUpload, Storage
 
 

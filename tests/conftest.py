@@ -27,14 +27,15 @@ from werkzeug.datastructures import FileStorage
 
 import quart_uploads
 import quart_uploads.flask
-from quart_uploads.storage import proof, staging
+from quart_uploads.storage import staged_file
+from quart_uploads.storage._objects import proof
 
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """Fails a test in which the library blocks the event loop."""
     # The whole of a request runs below request.py, the app's own code too.
-    with blockbuster_ctx("quart_uploads", excluded_modules=["quart_uploads.request"]) as guard:
+    with blockbuster_ctx("quart_uploads", excluded_modules=["quart_uploads.quart.request"]) as guard:
         yield guard
 
 
@@ -149,7 +150,7 @@ def stage_anonymously(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def stage_under_hidden_names(monkeypatch: pytest.MonkeyPatch) -> None:
     """The file system has hard links, but no O_TMPFILE."""
-    monkeypatch.setattr(staging, "_open_anonymous", lambda directory: None)
+    monkeypatch.setattr(staged_file, "_open_anonymous", lambda directory: None)
 
 
 def stage_without_links(monkeypatch: pytest.MonkeyPatch) -> None:

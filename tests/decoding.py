@@ -10,8 +10,8 @@ from urllib3 import encode_multipart_formdata
 from urllib3.fields import RequestField
 from werkzeug.exceptions import HTTPException
 
-from quart_uploads.multipart import FormDecoder, FormLimits
-from quart_uploads.part_head import PartHead
+from quart_uploads._receiving.multipart import FormDecoder, FormLimits
+from quart_uploads._receiving.part_head import PartHead
 
 NO_LIMITS = FormLimits()
 

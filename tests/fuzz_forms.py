@@ -9,7 +9,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["quart_uploads.multipart", "quart_uploads.part_head"]):
+with atheris.instrument_imports(include=["quart_uploads._receiving.multipart", "quart_uploads._receiving.part_head"]):
     from decoding import in_pieces, outcome
 
 BOUNDARIES = ["b", "--", "a:b", "=" * 70]

@@ -14,9 +14,9 @@ import pytest
 from conftest import FLAVOURS, tree
 
 import quart_uploads
-from quart_uploads import steps
-from quart_uploads.steps import drive_async, in_thread, settled
-from quart_uploads.workers import call_in_thread
+from quart_uploads._threads import steps
+from quart_uploads._threads.steps import drive_async, in_thread, settled
+from quart_uploads._threads.worker import call_in_thread
 
 quart = FLAVOURS["quart"]
 
@@ -169,4 +169,4 @@ async def test_a_small_save_costs_one_hop(photos: quart_uploads.UploadSet, monke
 async def test_a_call_in_a_thread_sees_the_context_of_its_caller() -> None:
     app = quart.app()
     async with app.app_context():
-        assert await in_thread(lambda: quart_uploads.sets.current_app.name) == "test_app"
+        assert await in_thread(lambda: quart_uploads.quart.upload_set.current_app.name) == "test_app"

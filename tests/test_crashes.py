@@ -21,7 +21,7 @@ import quart
 from conftest import FLAVOURS, STAGINGS, Flavour, tree
 
 import quart_uploads
-from quart_uploads.storage import staging
+from quart_uploads.storage import staged_file
 
 pytestmark = pytest.mark.slow
 
@@ -245,7 +245,7 @@ async def test_no_descriptor_while_receiving_is_503_and_the_next_upload_works(
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging, "_open_anonymous", refuse)
+        patch.setattr(staged_file, "_open_anonymous", refuse)
         for path in ("/files", "/parts"):
             upload = {"a": flavour.upload(b"a" * MIB, "a.bin")}
             assert (await flavour.request(app, "POST", path, upload=upload))[0] == 503

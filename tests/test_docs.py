@@ -23,7 +23,7 @@ from quart.datastructures import FileStorage as QuartFileStorage
 
 import quart_uploads
 from quart_uploads import UploadSet, configure_uploads
-from quart_uploads.config import min_rate
+from quart_uploads._config import min_rate
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]

@@ -28,8 +28,8 @@ from werkzeug.datastructures import FileStorage
 
 import quart_uploads
 import quart_uploads.flask
-from quart_uploads.names import StoredName
-from quart_uploads.steps import drive_async
+from quart_uploads._names import StoredName
+from quart_uploads._threads.steps import drive_async
 from quart_uploads.storage import LocalStorage
 
 pytestmark = pytest.mark.slow
@@ -198,8 +198,8 @@ sys.path.insert(0, sys.argv[1])
 import quart_uploads.flask
 from test_engine import Endless, MIB
 from werkzeug.datastructures import FileStorage
-from quart_uploads.names import StoredName
-from quart_uploads.steps import drive
+from quart_uploads._names import StoredName
+from quart_uploads._threads.steps import drive
 
 destination, store, size, kind = json.loads(sys.argv[2])
 files = quart_uploads.flask.UploadSet("files", quart_uploads.flask.ALL)
@@ -214,7 +214,8 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 if kind == "stream":
     name = files.save(FileStorage(stream, "large.bin"))
 else:
-    from quart_uploads.storage import LocalStorage, Spool
+    from quart_uploads._receiving import Spool
+    from quart_uploads.storage import LocalStorage
     spool = Spool(LocalStorage(tempfile.gettempdir()))
     file.seek(0)
     while data := file.read(MIB):

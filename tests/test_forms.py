@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
 
-from quart_uploads.multipart import MAX_HEAD, MAX_LOOKALIKES, MAX_PADDING, FormDecoder, FormLimits
-from quart_uploads.part_head import MAX_HEADERS, PartHead
-from quart_uploads.reading import Reading
-from quart_uploads.steps import drive
+from quart_uploads._receiving.form import Reading
+from quart_uploads._receiving.multipart import MAX_HEAD, MAX_LOOKALIKES, MAX_PADDING, FormDecoder, FormLimits
+from quart_uploads._receiving.part_head import MAX_HEADERS, PartHead
+from quart_uploads._threads.steps import drive
 
 
 @settings(max_examples=300)

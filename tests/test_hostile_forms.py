@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
 
-from quart_uploads.multipart import MAX_HEAD, MAX_PADDING, FormDecoder, FormLimits
+from quart_uploads._receiving.multipart import MAX_HEAD, MAX_PADDING, FormDecoder, FormLimits
 
 FRAGMENTS = st.sampled_from(
     [

@@ -24,8 +24,8 @@ from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 
 import quart_uploads
-from quart_uploads.storage import staging
-from quart_uploads.storage.staging import StagedFile
+from quart_uploads.storage import staged_file
+from quart_uploads.storage.staged_file import StagedFile
 
 FLAVOUR = FLAVOURS["quart"]
 
@@ -294,7 +294,7 @@ async def test_what_cannot_be_looked_for_is_said_not_to_be_taken_back(
                     raise OSError(code, os.strerror(code), name)
                 return look(name, **kwargs)
 
-            patch.setattr(staging.os, "stat", refuse)
+            patch.setattr(staged_file.os, "stat", refuse)
             return is_at(self, path)
 
     monkeypatch.setattr(StagedFile, "is_at", fail)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.utils import secure_filename
 
-from quart_uploads.exceptions import InvalidName
-from quart_uploads.extensions import lowercase_ext
-from quart_uploads.names import (
+from quart_uploads._exceptions import InvalidName
+from quart_uploads._extensions import lowercase_ext
+from quart_uploads._names import (
     MAX_DEPTH,
     check_basename,
     check_stored,
@@ -25,7 +25,7 @@ from quart_uploads.names import (
     is_stored,
     numbered,
 )
-from quart_uploads.wording import shown
+from quart_uploads._wording import shown
 
 #: Names that need the joiners: Persian, "PDFs" in Persian, Hindi, a person at work, and what else emoji join.
 JOINED = ["عکس\u200cها", "PDF\u200cها", "क्\u200dष", "👩🏽\u200d🚀", "❤️\u200d🔥", "👩\u200d❤️\u200d👨", "🙂\u200d↔️"]

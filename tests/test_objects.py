@@ -21,10 +21,10 @@ from conftest import Flavour, contents
 from stores import LOST, SmallStore
 
 from quart_uploads import FileTooLarge, InvalidName, upload_saved
-from quart_uploads.config import staging_area
-from quart_uploads.names import StoredName
-from quart_uploads.steps import drive
-from quart_uploads.storage import bucket
+from quart_uploads._config import staging_area
+from quart_uploads._names import StoredName
+from quart_uploads._threads.steps import drive
+from quart_uploads.storage._objects import bucket
 from quart_uploads.storage.destination import make_storage
 
 MIB = 1 << 20
@@ -385,8 +385,8 @@ def test_without_obstore_the_error_names_the_extra_the_set_and_its_destination(
     flavour: Flavour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "obstore", None)
-    for module in ("objects", "bucket", "proof"):
-        monkeypatch.delitem(sys.modules, f"quart_uploads.storage.{module}", raising=False)
+    for module in [name for name in sys.modules if name.startswith("quart_uploads.storage._objects")]:
+        monkeypatch.delitem(sys.modules, module)
     app = flavour.app(UPLOADED_PHOTOS_DEST="s3://bucket/photos")
     with pytest.raises(ImportError, match=r"'photos' is kept in s3://bucket/photos.*install quart-uploads\[objects\]"):
         flavour.configure_uploads(app, flavour.UploadSet("photos"))

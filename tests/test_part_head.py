@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.http import dump_options_header, parse_options_header
 
-from quart_uploads.part_head import parameters
+from quart_uploads._receiving.part_head import parameters
 
 
 @given(st.dictionaries(st.from_regex("[a-z]{1,8}", fullmatch=True), NAMES, max_size=5))

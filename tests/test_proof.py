@@ -15,7 +15,7 @@ from conftest import Flavour, contents
 from stores import LOST, SmallStore
 from werkzeug.datastructures import FileStorage
 
-from quart_uploads.storage.proof import Proof
+from quart_uploads.storage._objects.proof import Proof
 from quart_uploads.testing import check_storage
 
 SMALL, LARGE = 3, 9 << 20  # stored by one request, and in parts

@@ -20,7 +20,7 @@ from werkzeug.datastructures import FileStorage
 
 import quart_uploads
 import quart_uploads.flask
-from quart_uploads.storage.staging import StagedFile
+from quart_uploads.storage.staged_file import StagedFile
 
 pytestmark = pytest.mark.slow
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from conftest import Flavour, tree
 
-from quart_uploads.exceptions import InvalidName
-from quart_uploads.names import MAX_DEPTH, StoredName
-from quart_uploads.steps import drive
+from quart_uploads._exceptions import InvalidName
+from quart_uploads._names import MAX_DEPTH, StoredName
+from quart_uploads._threads.steps import drive
 from quart_uploads.storage import LocalStorage, reach
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 import quart_uploads.flask
 from quart_uploads import FileTooLarge, InvalidName, UploadNotAllowed
-from quart_uploads.storage import LocalStorage, StagedFile, staging
+from quart_uploads.storage import LocalStorage, StagedFile, staged_file
 
 
 async def test_save_returns_the_name_and_stores_every_byte(
@@ -839,7 +839,7 @@ async def test_an_error_that_comes_with_closing_leaves_nothing(
                 raise OSError(122, "Disk quota exceeded")
 
     stage_under_hidden_names(monkeypatch)
-    monkeypatch.setattr(staging, "FileIO", Quota)
+    monkeypatch.setattr(staged_file, "FileIO", Quota)
     with pytest.raises(OSError, match="Disk quota exceeded"):
         await flavour.run(photos.save_all, [flavour.upload(), flavour.upload(), flavour.upload()])
     assert tree(destination) == {}

@@ -17,8 +17,8 @@ from conftest import FLAVOURS, Flavour
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quart_uploads.names import StoredName
-from quart_uploads.steps import drive
+from quart_uploads._names import StoredName
+from quart_uploads._threads.steps import drive
 from quart_uploads.storage import LocalStorage
 
 URL = "/_uploads/files"

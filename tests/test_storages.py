@@ -11,7 +11,7 @@ import pytest
 from conftest import STAGINGS
 from engines import BUCKET, Engine
 
-from quart_uploads.names import StoredName
+from quart_uploads._names import StoredName
 from quart_uploads.storage import LocalStorage, StagedFile, Storage
 from quart_uploads.storage.destination import make_storage
 from quart_uploads.testing import check_storage

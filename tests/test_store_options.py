@@ -15,8 +15,8 @@ from conftest import Flavour
 from obstore.store import from_url
 from stores import SmallStore
 
-from quart_uploads.redaction import without_secrets
-from quart_uploads.storage import store_options
+from quart_uploads._redaction import without_secrets
+from quart_uploads.storage._objects import options
 
 KEYS = {"access_key_id": "AKIDAKID", "secret_access_key": "hush", "region": "us-east-1"}
 
@@ -121,7 +121,7 @@ def test_what_is_right_is_taken(flavour: Flavour, options: Any) -> None:
     assert configured(flavour, {**KEYS, **options})._storage.location("") == "s3://bucket/photos"
 
 
-@pytest.mark.parametrize("name", sorted(store_options._CLIENT))
+@pytest.mark.parametrize("name", sorted(options._CLIENT))
 def test_obstore_takes_every_client_option_that_the_messages_know(name: str) -> None:
     assert "Invalid key" in refusal({"nothing": "1"})
     assert "Invalid key" not in refusal({name: "1"})

@@ -19,8 +19,9 @@ from conftest import Flavour, tree
 
 import quart_uploads
 from quart_uploads import UploadNotAllowed
-from quart_uploads.storage import LocalStorage, Spool
-from quart_uploads.storage.staging import StagedFile
+from quart_uploads._receiving import Spool
+from quart_uploads.storage import LocalStorage
+from quart_uploads.storage.staged_file import StagedFile
 
 SIZES = [0, 1, 65_535, 65_536, 65_537, 1 << 20, 3_000_001]
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quart_uploads.wording import readable_size, shown
+from quart_uploads._wording import readable_size, shown
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from quart_uploads import workers
-from quart_uploads.steps import in_thread
+from quart_uploads._threads import worker as workers
+from quart_uploads._threads.steps import in_thread
 
 
 def threads() -> list[threading.Thread]:
@@ -165,7 +165,7 @@ def test_an_event_loop_that_is_gone_leaves_nothing() -> None:
 def test_a_fork_has_a_thread_of_its_own() -> None:
     script = """
 import asyncio, os, sys
-from quart_uploads.steps import in_thread
+from quart_uploads._threads.steps import in_thread
 
 async def main():
     return [await in_thread(abs, -number) for number in range(3)]
@@ -182,7 +182,7 @@ if child:
 def test_a_program_ends_when_its_calls_are_done() -> None:
     script = """
 import asyncio, time
-from quart_uploads.workers import call_in_thread
+from quart_uploads._threads.worker import call_in_thread
 
 async def main():
     call_in_thread(lambda: (time.sleep(0.2), print("done")))

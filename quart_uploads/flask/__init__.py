@@ -1,8 +1,8 @@
 """Upload sets for Flask: the names and rules of :mod:`quart_uploads`, blocking."""
 
-from ..config import UploadConfiguration, addslash, config_for_set
-from ..exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed
-from ..extensions import (
+from .._config import UploadConfiguration, addslash, config_for_set
+from .._exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed
+from .._extensions import (
     ALL,
     ARCHIVES,
     AUDIO,
@@ -19,11 +19,11 @@ from ..extensions import (
     extension,
     lowercase_ext,
 )
-from ..signals import upload_deleted, upload_rejected, upload_saved
+from .._signals import upload_deleted, upload_rejected, upload_saved
 from ..storage import FileInfo, StoredFile
 from .app import configure_uploads, patch_request_class
-from .reader import FormReader, Part, ReceivedFile
-from .sets import TestingFileStorage, UploadSet
+from .form import FormReader, Part, ReceivedFile
+from .upload_set import TestingFileStorage, UploadSet
 
 __all__ = [
     "ALL",

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 from flask import Flask
 
-from ..config import configure, streams
+from .._config import configure, streams
+from .blueprint import blueprint
 from .request import install_streaming
-from .serving import blueprint
-from .sets import UploadSet
+from .upload_set import UploadSet
 
 
 def configure_uploads(app: Flask, upload_sets: UploadSet | Iterable[UploadSet]) -> None:

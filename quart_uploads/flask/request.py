@@ -8,11 +8,10 @@ from flask import Flask, Request, current_app
 from werkzeug.datastructures import MultiDict
 from werkzeug.formparser import FormDataParser
 
-from ..config import staging_area
-from ..foreign import own_hook, warn_of_foreign
-from ..multipart import FormLimits
-from ..steps import drive
-from .reader import READ, ReceivedFile, start_reading
+from .._config import staging_area
+from .._receiving import FormLimits, own_hook, warn_of_foreign
+from .._threads import drive
+from .form import READ, ReceivedFile, start_reading
 
 
 class UploadFormParser(FormDataParser):

@@ -1,16 +1,27 @@
-"""Where uploads are kept: staged first, then published under a name that nobody else has."""
+"""Where uploads are kept: staged first, then published under a name that nobody else has.
 
-from ..names import StoredName
+Public is what ``__all__`` names; the rest is for the other rooms.
+"""
+
+from .._names import StoredName
+from ._copy import PIPE_PAUSE as PIPE_PAUSE
+from ._copy import written as written
 from .base import StagedUpload, Storage, not_found
+from .destination import below as below
+from .destination import is_local as is_local
+from .destination import make_storage as make_storage
+from .destination import normalized as normalized
 from .local import LocalStorage
-from .spool import Spool
-from .staging import StagedFile
-from .stored import FileInfo, StoredFile
+from .local import absolute as absolute
+from .staged_file import StagedFile
+from .staging_area import StagingArea as StagingArea
+from .stored_file import CHUNK as CHUNK
+from .stored_file import PIECE as PIECE
+from .stored_file import FileInfo, StoredFile
 
 __all__ = [
     "FileInfo",
     "LocalStorage",
-    "Spool",
     "StagedFile",
     "StagedUpload",
     "Storage",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from time import sleep
 
-from .stored import CHUNK, PIECE
+from .stored_file import CHUNK, PIECE
 
 # What the kernel answers where it cannot: EXDEV and EOPNOTSUPP between some file systems, EINVAL for pipes and devices,
 # EBADF for files that are appended to, ENOTSOCK on systems where sendfile(2) is for sockets only.

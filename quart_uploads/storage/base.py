@@ -8,11 +8,11 @@ from collections.abc import Generator, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Generic, Self, TypeVar
 
-from ..names import StoredName
-from .stored import FileInfo, StoredFile
+from .._names import StoredName
+from .stored_file import FileInfo, StoredFile
 
 if TYPE_CHECKING:
-    from .staging import StagedFile
+    from .staged_file import StagedFile
 
 
 class StagedUpload(ABC):

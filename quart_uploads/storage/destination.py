@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ..redaction import without_secrets
+from .._redaction import without_secrets
 from .base import Storage
 from .local import LocalStorage, absolute
 
@@ -56,7 +56,7 @@ def make_storage(
         )
     try:
         # Only here: an app without object storage needs no obstore.
-        from .objects import ObjectStorage
+        from ._objects import ObjectStorage
     except ModuleNotFoundError as error:
         if error.name != "obstore":
             raise

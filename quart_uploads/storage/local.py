@@ -9,14 +9,14 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from io import FileIO
 
-from ..exceptions import InvalidName
-from ..names import StoredName, is_hidden, is_stored
-from ..wording import shown
+from .._exceptions import InvalidName
+from .._names import StoredName, is_hidden, is_stored
+from .._wording import shown
 from .base import Storage, not_found
 from .directories import make_directory, sync_directories
 from .reach import reached
-from .staging import StagedFile, part_path
-from .stored import FileInfo, StoredFile
+from .staged_file import StagedFile, part_path
+from .stored_file import FileInfo, StoredFile
 
 # What a look-up answers for a name that no file can have: there is no such file.
 _NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})

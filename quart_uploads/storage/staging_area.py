@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable
 
 from .local import LocalStorage
-from .staging import StagedFile
+from .staged_file import StagedFile
 
 # What a directory answers that cannot be made or written to, though others may be.
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})

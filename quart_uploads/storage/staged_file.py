@@ -19,7 +19,7 @@ from typing import IO
 from ._copy import copied
 from ._rename import rename_exclusively
 from .base import StagedUpload
-from .stored import CHUNK
+from .stored_file import CHUNK
 
 PART_PREFIX = ".upload-"
 PART_SUFFIX = ".part"

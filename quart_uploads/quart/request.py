@@ -14,15 +14,13 @@ from quart.wrappers.request import Body
 from quart.wrappers.response import IterableBody
 from werkzeug.datastructures import FileStorage, MultiDict, iter_multi_items
 
+from .._config import min_rate, staging_area
+from .._receiving import FormLimits, own_hook, warn_of_foreign
+from .._threads import drive_inline, in_thread, keep_large_blocks
+from ..storage import StoredFile
 from .body import UploadBody
-from .config import min_rate, staging_area
-from .early import EarlyAnswer
-from .foreign import own_hook, warn_of_foreign
-from .heap import keep_large_blocks
-from .multipart import FormLimits
-from .reader import PAUSE, ReceivedFile, start_reading
-from .steps import drive_inline, in_thread
-from .storage import StoredFile
+from .early_answer import EarlyAnswer
+from .form import PAUSE, ReceivedFile, start_reading
 
 # Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
 _QUART_WAITS = hasattr(Body, "put")

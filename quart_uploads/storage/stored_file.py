@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from ..media import content_type
+from .._media_types import content_type
 
 #: Bytes that are read or written in one call. Larger pieces gain nothing; at 16 KiB a copy takes 50 times as long.
 CHUNK = 1 << 20

@@ -8,11 +8,11 @@ from quart import Quart
 from quart.wrappers.request import Body, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from .._config import configure, streams
+from .blueprint import blueprint
 from .body import UploadBody
-from .config import configure, streams
 from .request import install_streaming
-from .serving import blueprint
-from .sets import UploadSet
+from .upload_set import UploadSet
 
 
 def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) -> None:

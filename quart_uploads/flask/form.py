@@ -9,11 +9,9 @@ from typing import IO, Any
 
 from flask import Request
 
-from ..multipart import FormLimits
-from ..reading import BaseFormReader, BasePart, Reading
-from ..received import BaseReceivedFile
-from ..steps import drive
-from ..storage.stored import CHUNK
+from .._receiving import BaseFormReader, BasePart, BaseReceivedFile, FormLimits, Reading
+from .._threads import drive
+from ..storage import CHUNK
 
 #: Bytes of one read from the WSGI server.
 READ = 256 << 10

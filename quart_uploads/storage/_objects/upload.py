@@ -6,8 +6,8 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from .base import StagedUpload
-from .staging import StagedFile
+from ..base import StagedUpload
+from ..staged_file import StagedFile
 
 #: Bytes that one request stores. More are sent as a multipart upload, in parts of this size, of which S3 takes 10,000.
 SINGLE = 8 << 20

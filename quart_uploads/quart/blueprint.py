@@ -8,11 +8,11 @@ from aiofiles.threadpool.binary import AsyncFileIO
 from quart import Blueprint, Response, abort, current_app, request
 from quart.wrappers.response import ResponseBody
 
-from .config import BLUEPRINT, URL_PREFIX, URL_RULE
-from .delivery import Delivery, chunk_sizes, find_delivery, is_slow
+from .._config import BLUEPRINT, URL_PREFIX, URL_RULE
+from .._serving import Delivery, chunk_sizes, find_delivery, is_slow
+from .._threads import completed, in_thread, start_in_thread
+from ..storage import StoredFile
 from .request import SERVED
-from .steps import completed, in_thread, start_in_thread
-from .storage import StoredFile
 
 blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
 

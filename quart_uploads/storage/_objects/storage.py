@@ -8,18 +8,18 @@ from collections.abc import Callable, Generator, Iterator, Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
-from ..exceptions import InvalidName
-from ..media import content_type, is_active, sent_type
-from ..names import StoredName, is_hidden, is_stored
-from ..redaction import without_secrets
-from ..wording import shown
-from .base import Storage, not_found
+from ..._exceptions import InvalidName
+from ..._media_types import content_type, is_active, sent_type
+from ..._names import StoredName, is_hidden, is_stored
+from ..._redaction import without_secrets
+from ..._wording import shown
+from ..base import Storage, not_found
+from ..staged_file import StagedFile
+from ..stored_file import PIECE, FileInfo, StoredFile
 from .bucket import Bucket
-from .object_upload import SINGLE, ObjectUpload
 from .proof import ID, RESERVED, STATE, Proof, UnsafeStore, proofs_of, prove_condition, prove_multipart
 from .ranged import RangedReader
-from .staging import StagedFile
-from .stored import PIECE, FileInfo, StoredFile
+from .upload import SINGLE, ObjectUpload
 
 # Bytes of a key that S3 and Google take; Azure takes as many characters.
 _MAX_KEY = 1024

@@ -15,7 +15,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeVar
 
-from .workers import call_in_thread
+from .worker import call_in_thread
 
 T = TypeVar("T")
 

@@ -8,12 +8,9 @@ import tempfile
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from .extensions import as_container
-from .redaction import without_secrets
-from .storage import Storage
-from .storage.destination import below, is_local, make_storage, normalized
-from .storage.local import absolute
-from .storage.staging_area import StagingArea
+from ._extensions import as_container
+from ._redaction import without_secrets
+from .storage import StagingArea, Storage, absolute, below, is_local, make_storage, normalized
 
 BLUEPRINT = "_uploads"
 ENDPOINT = f"{BLUEPRINT}.uploaded_file"
@@ -205,7 +202,7 @@ def configure(app: App, upload_sets: Any, app_class: type, set_class: type[Confi
 
 
 def _check_flavour(app: Any, upload_sets: Iterable[Any], app_class: type, set_class: type) -> None:
-    package = set_class.__module__.removesuffix(".sets")
+    package = "quart_uploads.flask" if ".flask." in set_class.__module__ else "quart_uploads"
     wrong = None if isinstance(app, app_class) else f"{app!r} is not a {app_class.__name__} app"
     for uset in upload_sets:
         if not isinstance(uset, set_class):

@@ -15,15 +15,13 @@ from quart.datastructures import FileStorage as QuartFileStorage
 from quart.utils import run_sync
 from werkzeug.datastructures import FileStorage
 
-from .config import ENDPOINT
-from .names import check_stored
-from .operations import Saving, deleting, free_basename, listing, several
-from .reader import FormReader, Part, ProgressHook
-from .rules import BaseUploadSet
-from .steps import completed, drive_async, in_thread, start_in_thread
-from .storage import FileInfo, Storage, StoredFile
-from .storage.stored import CHUNK
-from .testing import BaseTestingFileStorage
+from .._config import ENDPOINT
+from .._names import check_stored
+from .._saving import BaseUploadSet, Saving, deleting, free_basename, listing, several
+from .._threads import completed, drive_async, in_thread, start_in_thread
+from ..storage import CHUNK, FileInfo, Storage, StoredFile
+from ..testing import BaseTestingFileStorage
+from .form import FormReader, Part, ProgressHook
 
 
 class UploadSet(BaseUploadSet):

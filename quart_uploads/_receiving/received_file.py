@@ -11,11 +11,11 @@ from typing import IO
 
 from werkzeug.datastructures import FileStorage
 
-from .names import StoredName
+from .._names import StoredName
+from .._threads import Steps, drive
+from ..storage import PIPE_PAUSE, LocalStorage
 from .part_head import PartHead
-from .steps import Steps, drive
-from .storage import LocalStorage, Spool
-from .storage._copy import PIPE_PAUSE
+from .spool import Spool
 
 
 class BaseReceivedFile(FileStorage):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from io import RawIOBase
 from typing import Any
 
-from .stored import PIECE
+from ..stored_file import PIECE
 
 
 class RangedReader(RawIOBase):

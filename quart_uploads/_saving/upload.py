@@ -13,14 +13,12 @@ from weakref import WeakKeyDictionary
 from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 
-from .names import StoredName, basename_in, check_basename, free_number
-from .reading import BasePart, answering_for_the_disk
-from .received import BaseReceivedFile
-from .rules import BaseUploadSet
-from .steps import Steps, settled
-from .storage import Spool, StagedUpload, Storage
-from .storage.stored import CHUNK, PIECE
-from .testing import BaseTestingFileStorage
+from .._names import StoredName, basename_in, check_basename, free_number
+from .._receiving import BasePart, BaseReceivedFile, Spool, answering_for_the_disk
+from .._threads import Steps, settled
+from ..storage import CHUNK, PIECE, StagedUpload, Storage
+from ..testing import BaseTestingFileStorage
+from .upload_set import BaseUploadSet
 
 #: Names that an overridden ``resolve_conflict`` may offer in vain before it is taken to be broken.
 MAX_ATTEMPTS = 1000

@@ -1,6 +1,6 @@
 """What upload sets do, written once for both flavours: the rules decide, the storage acts.
 
-Each function that may wait for a hook is a generator of steps, see :mod:`quart_uploads.steps`.
+Each function that may wait for a hook is a generator of steps, see :mod:`quart_uploads._threads.steps`.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Any
 
 from werkzeug.datastructures import FileStorage
 
-from .exceptions import UploadNotAllowed
-from .names import StoredName, check_stored, free_number, numbered
-from .reading import BasePart
-from .rules import BaseUploadSet
-from .signals import upload_deleted, upload_rejected, upload_saved
-from .steps import Steps, settled
-from .storage import Storage
+from .._exceptions import UploadNotAllowed
+from .._names import StoredName, check_stored, free_number, numbered
+from .._receiving import BasePart
+from .._signals import upload_deleted, upload_rejected, upload_saved
+from .._threads import Steps, settled
+from ..storage import Storage
 from .upload import Upload
+from .upload_set import BaseUploadSet
 
 _log = logging.getLogger(__name__)
 

@@ -9,11 +9,7 @@ from io import BytesIO, UnsupportedOperation
 from threading import Lock
 from typing import IO, Any
 
-from ._copy import written
-from .base import StagedUpload, Storage
-from .local import LocalStorage
-from .staging import StagedFile
-from .staging_area import StagingArea
+from ..storage import LocalStorage, StagedFile, StagedUpload, StagingArea, Storage, written
 
 #: Bytes of an upload that stay in memory: writing them costs less than making a file.
 IN_MEMORY = 64 << 10

@@ -26,8 +26,8 @@ from obstore.exceptions import (
 )
 from obstore.store import MemoryStore, from_url
 
-from ..redaction import secrets_of, without_secrets
-from .store_options import checked
+from ..._redaction import secrets_of, without_secrets
+from .options import checked
 
 #: Parts that are on their way at the same time. Each takes its size of memory.
 CONCURRENCY = 2

@@ -12,8 +12,8 @@ import quart.wrappers
 from quart.wrappers.request import Body
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
 
-from .heap import free_memory
-from .reading import gather
+from .._receiving import gather
+from .._threads import free_memory
 
 # Quart 0.23 ends a request silently that raises its own error; before, its client was answered for nothing.
 _Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)

@@ -11,11 +11,9 @@ from typing import Any
 from quart import Request
 from quart.datastructures import FileStorage as QuartFileStorage
 
+from .._receiving import BaseFormReader, BasePart, BaseReceivedFile, FormLimits, Reading
+from .._threads import drive_async, drive_inline, in_thread
 from .body import UploadBody
-from .multipart import FormLimits
-from .reading import BaseFormReader, BasePart, Reading
-from .received import BaseReceivedFile
-from .steps import drive_async, drive_inline, in_thread
 
 #: Seconds of silence after which what has arrived of a file is written, for the memory that it takes.
 PAUSE = 0.01

@@ -1,6 +1,6 @@
 """Reading a form part by part, written once for both flavours.
 
-The methods are generators of steps, see :mod:`quart_uploads.steps`. A flavour brings two calls, which
+The methods are generators of steps, see :mod:`quart_uploads._threads.steps`. A flavour brings two calls, which
 in the async one return awaitables: one that receives bytes, and one that runs a blocking function.
 """
 
@@ -17,13 +17,12 @@ from typing import Any, Generic, TypeVar
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import RequestEntityTooLarge, ServiceUnavailable
 
-from .exceptions import InsufficientStorage
+from .._exceptions import InsufficientStorage
+from .._threads import Steps, settled
+from ..storage import StagingArea
 from .multipart import PART_END, Event, FormDecoder, FormLimits
 from .part_head import PartHead
-from .steps import Steps, settled
-from .storage import Spool
-from .storage.spool import ALL_IN_MEMORY, BATCH, IN_MEMORY, SharedFile
-from .storage.staging_area import StagingArea
+from .spool import ALL_IN_MEMORY, BATCH, IN_MEMORY, SharedFile, Spool
 
 F = TypeVar("F")
 

@@ -13,11 +13,10 @@ from typing import Any
 from werkzeug.datastructures import Headers
 from werkzeug.http import http_date, parse_date, parse_etags, parse_if_range_header, parse_range_header, quote_etag
 
-from .config import configurations_of
-from .media import is_active, sent_type
-from .names import check_stored
-from .storage import FileInfo, StoredFile
-from .storage.stored import CHUNK
+from ._config import configurations_of
+from ._media_types import is_active, sent_type
+from ._names import check_stored
+from .storage import CHUNK, FileInfo, StoredFile
 
 #: Bytes of an answer that are read together with opening the file, in one step.
 SMALL = CHUNK // 4

@@ -12,13 +12,13 @@ from blinker import NamedSignal
 from werkzeug.datastructures import FileStorage
 from werkzeug.routing import BuildError
 
-from .config import Destination, UploadConfiguration, addslash, configurations_of
-from .exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
-from .extensions import DEFAULTS, as_container, extension, holds, lowercase_ext
-from .names import StoredName, check_basename, check_stored, clean_basename, clean_folder
-from .reading import BasePart
-from .storage import Storage
-from .wording import readable_size, shown
+from .._config import Destination, UploadConfiguration, addslash, configurations_of
+from .._exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
+from .._extensions import DEFAULTS, as_container, extension, holds, lowercase_ext
+from .._names import StoredName, check_basename, check_stored, clean_basename, clean_folder
+from .._receiving import BasePart
+from .._wording import readable_size, shown
+from ..storage import Storage
 
 
 class BaseUploadSet(ABC):

@@ -11,14 +11,13 @@ from blinker import NamedSignal
 from flask import Request, current_app, has_app_context, url_for
 from werkzeug.datastructures import FileStorage
 
-from ..config import ENDPOINT
-from ..names import check_stored
-from ..operations import Saving, deleting, free_basename, listing, several
-from ..rules import BaseUploadSet
-from ..steps import drive
+from .._config import ENDPOINT
+from .._names import check_stored
+from .._saving import BaseUploadSet, Saving, deleting, free_basename, listing, several
+from .._threads import drive
 from ..storage import FileInfo, StoredFile
 from ..testing import BaseTestingFileStorage
-from .reader import FormReader, Part, ProgressHook
+from .form import FormReader, Part, ProgressHook
 
 
 class UploadSet(BaseUploadSet):

@@ -8,8 +8,8 @@ from typing import Any
 from flask import Blueprint, Response, abort, current_app, g, request, request_finished
 from flask.blueprints import BlueprintSetupState
 
-from ..config import BLUEPRINT, URL_PREFIX, URL_RULE
-from ..delivery import Delivery, chunk_sizes, find_delivery
+from .._config import BLUEPRINT, URL_PREFIX, URL_RULE
+from .._serving import Delivery, chunk_sizes, find_delivery
 from ..storage import StoredFile
 
 blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from werkzeug.utils import secure_filename
 
-from .exceptions import InvalidName
-from .wording import shown
+from ._exceptions import InvalidName
+from ._wording import shown
 
 #: The longest file name that ext4, XFS, btrfs, NTFS and APFS all take, in bytes of UTF-8.
 MAX_BYTES = 255

@@ -1,0 +1,20 @@
+"""The bytes of a form become staged uploads. No framework here."""
+
+from .form import BaseFormReader, BasePart, Reading, answering_for_the_disk, gather
+from .hooks import own_hook, warn_of_foreign
+from .multipart import FormLimits
+from .received_file import BaseReceivedFile
+from .spool import Spool
+
+__all__ = [
+    "BaseFormReader",
+    "BasePart",
+    "BaseReceivedFile",
+    "FormLimits",
+    "Reading",
+    "Spool",
+    "answering_for_the_disk",
+    "gather",
+    "own_hook",
+    "warn_of_foreign",
+]

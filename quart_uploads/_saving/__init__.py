@@ -1,0 +1,13 @@
+"""An upload gets its name: what a set allows, and how files are saved, listed and deleted. No framework here."""
+
+from .operations import Saving, deleting, free_basename, listing, several
+from .upload_set import BaseUploadSet
+
+__all__ = [
+    "BaseUploadSet",
+    "Saving",
+    "deleting",
+    "free_basename",
+    "listing",
+    "several",
+]

@@ -1,0 +1,17 @@
+"""Blocking work: operations in steps, the thread that makes them, and the heap it needs."""
+
+from .heap import free_memory, keep_large_blocks
+from .steps import Steps, completed, drive, drive_async, drive_inline, in_thread, settled, start_in_thread
+
+__all__ = [
+    "Steps",
+    "completed",
+    "drive",
+    "drive_async",
+    "drive_inline",
+    "free_memory",
+    "in_thread",
+    "keep_large_blocks",
+    "settled",
+    "start_in_thread",
+]
