@@ -12,7 +12,7 @@ from .._config import BLUEPRINT, URL_PREFIX, URL_RULE
 from .._serving import Delivery, chunk_sizes, find_delivery, is_slow
 from .._threads import completed, in_thread, start_in_thread
 from ..storage import StoredFile
-from .request import SERVED
+from .connection import SERVED
 
 blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
 

@@ -11,22 +11,14 @@ from quart import Quart, Request, current_app
 from quart.asgi import ASGIHTTPConnection
 from quart.formparser import FormDataParser
 from quart.wrappers.request import Body
-from quart.wrappers.response import IterableBody
 from werkzeug.datastructures import FileStorage, MultiDict, iter_multi_items
 
 from .._config import min_rate, staging_area
 from .._receiving import FormLimits, own_hook, warn_of_foreign
 from .._threads import drive_inline, in_thread, keep_large_blocks
-from ..storage import StoredFile
 from .body import UploadBody
-from .early_answer import EarlyAnswer
+from .connection import UploadConnection
 from .form import PAUSE, ReceivedFile, start_reading
-
-# Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
-_QUART_WAITS = hasattr(Body, "put")
-
-#: Where the scope of a request has the open file that answers it. An attribute of the request might be the app's own.
-SERVED = "quart_uploads.served"
 
 
 class UploadFormParser(FormDataParser):
@@ -88,58 +80,6 @@ def _limit(request: ref[UploadRequest], configured: int | None) -> int | None:
     limit = None if asked is None else asked.max_content_length
     # Outside of an app, Quart's own request knows of no config.
     return configured if limit is None and not current_app else limit
-
-
-class UploadConnection(ASGIHTTPConnection):
-    """A connection that receives no faster than the view reads."""
-
-    async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
-        request.body.min_rate = min_rate(self.app)
-        message: Any = {}
-
-        async def receive_copy() -> Any:
-            # The frames that wait for the next message would hold the last one for as long, up to 256 KiB of an idle
-            # client. It is a copy, as the message is the server's.
-            nonlocal message
-            message.clear()
-            message = dict(await receive())
-            return message
-
-        if _QUART_WAITS:
-            await super().handle_messages(request, receive_copy, *args)
-            return
-        while True:
-            await receive_copy()
-            if message["type"] == "http.request":
-                await request.body.put(message.get("body", b""))
-                if not message.get("more_body", False):
-                    request.body.set_complete()
-            elif message["type"] == "http.disconnect":
-                request.body.disconnect()
-                return
-
-    async def handle_request(self, request: Any, send: Any) -> None:
-        self._upload = request.body
-        answer = EarlyAnswer(request.body, send, self.scope["http_version"])
-        try:
-            await super().handle_request(request, answer.send)
-            await answer.finish()
-        finally:
-            request.body.abandon()
-            await self._close_served()
-
-    async def _close_served(self) -> None:
-        """Close a file that was to be the answer: a hook may have put another in its place, or failed."""
-        served: StoredFile | None = self.scope.pop(SERVED, None)  # type: ignore[misc]
-        if served is not None and not served.file.closed:
-            await in_thread(served.close)
-
-    async def _send_response(self, send: Any, response: Any) -> None:
-        # While data or a file is sent, the view is over and reads no more. The client may read only when it has sent
-        # all: if the upload waited, both would wait for each other.
-        if not isinstance(response.response, IterableBody):
-            self._upload.abandon()
-        await super()._send_response(send, response)
 
 
 def _close(files: list[FileStorage]) -> None:
