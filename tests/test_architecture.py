@@ -16,8 +16,9 @@ FLOORS = [
     {"_exceptions", "_extensions", "_wording", "_redaction", "_media_types", "_signals", "_threads"},
     {"_names"},
     {"storage"},
-    {"_config", "_receiving", "testing"},
+    {"_config", "_receiving"},
     {"_saving", "_serving"},
+    {"testing"},
     {"quart", "flask"},
     {"__init__"},
 ]

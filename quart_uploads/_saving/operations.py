@@ -17,33 +17,33 @@ from .._receiving import BasePart
 from .._signals import upload_deleted, upload_rejected, upload_saved
 from .._threads import Steps, settled
 from ..storage import Storage
+from .rules import Rules
 from .upload import Upload
-from .upload_set import BaseUploadSet
 
 _log = logging.getLogger(__name__)
 
 
-def several(storages: Iterable[FileStorage]) -> Iterable[FileStorage]:
+def several(files: Iterable[FileStorage]) -> Iterable[FileStorage]:
     """Return what ``save_all`` was given.
 
     :raises TypeError: it was given a single upload.
     """
-    if isinstance(storages, FileStorage):
+    if isinstance(files, FileStorage):
         raise TypeError("save_all takes several uploads, and was given one: use save, or a list")
-    return storages
+    return files
 
 
-def deleting(uset: BaseUploadSet, filename: str) -> Steps[None]:
+def deleting(rules: Rules, filename: str) -> Steps[None]:
     """Delete a stored file."""
     stored = check_stored(filename)
-    uset._storage.delete(stored)
+    rules.storage.delete(stored)
     if upload_deleted.receivers:
-        yield from settled(uset._send(upload_deleted, upload_set=uset, name=stored))
+        yield from settled(rules.framework.send(upload_deleted, upload_set=rules.upload_set, name=stored))
 
 
-def listing(uset: BaseUploadSet, folder: str | None) -> list[str]:
+def listing(storage: Storage[Any], folder: str | None) -> list[str]:
     """Return the names of the stored files."""
-    return list(uset._storage.list(check_stored(folder.rstrip("/")) if folder else ""))
+    return list(storage.list(check_stored(folder.rstrip("/")) if folder else ""))
 
 
 def free_basename(storage: Storage[Any], target_folder: str, basename: str) -> str:
@@ -57,14 +57,14 @@ class Saving:
 
     def __init__(
         self,
-        uset: BaseUploadSet,
-        storages: Iterable[FileStorage | BasePart],
+        rules: Rules,
+        files: Iterable[FileStorage | BasePart],
         folder: str | None,
         name: str | None = None,
         overwrite: bool = False,
     ) -> None:
         given: set[StoredName] = set()
-        self._uploads = [Upload(uset, storage, folder, name, overwrite, given) for storage in storages]
+        self._uploads = [Upload(rules, file, folder, name, overwrite, given) for file in files]
         self._is_undone = False
 
     def steps(self) -> Steps[list[str]]:

@@ -20,6 +20,20 @@ from ..testing import BaseTestingFileStorage
 from .form import FormReader, Part, ProgressHook
 
 
+class _Flask:
+    """What upload sets need of Flask."""
+
+    def current_app(self) -> Any:
+        return current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def served_url(self, set_name: str, stored_name: str) -> str:
+        return url_for(ENDPOINT, setname=set_name, filename=stored_name, _external=True)
+
+    def send(self, signal: NamedSignal, **values: Any) -> None:
+        app = self.current_app() if has_app_context() else None
+        signal.send(app, _async_wrapper=app.ensure_sync if app else None, **values)
+
+
 class UploadSet(BaseUploadSet):
     """A named set of uploaded files, for Flask: every method blocks.
 
@@ -41,7 +55,7 @@ class UploadSet(BaseUploadSet):
         overwrite: bool = False,
     ) -> str:
         """Save an upload and return its name in the set, with its folder. See :meth:`quart_uploads.UploadSet.save`."""
-        operation = Saving(self, [storage], folder, name, overwrite)
+        operation = Saving(self._rules, [storage], folder, name, overwrite)
         (saved,) = drive(operation.steps())
         operation.close()
         return saved
@@ -52,7 +66,7 @@ class UploadSet(BaseUploadSet):
 
     def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
         """Save several uploads, all or none. See :meth:`quart_uploads.UploadSet.save_all`."""
-        operation = Saving(self, several(storages), folder)
+        operation = Saving(self._rules, several(storages), folder)
         saved = drive(operation.steps())
         operation.close()
         return saved
@@ -90,23 +104,14 @@ class UploadSet(BaseUploadSet):
 
         :raises FileNotFoundError: the set has no such file.
         """
-        drive(deleting(self, filename))
+        drive(deleting(self._rules, filename))
 
     def list(self, folder: str | None = None) -> builtins.list[str]:
         """Return the names of all files, or of those in a folder and below it, in order."""
-        return listing(self, folder)
+        return listing(self._storage, folder)
 
+    _framework = _Flask()
     _own_resolve_conflict = resolve_conflict
-
-    def _current_app(self) -> Any:
-        return current_app._get_current_object()  # type: ignore[attr-defined]
-
-    def _served_url(self, stored: str) -> str:
-        return url_for(ENDPOINT, setname=self.name, filename=stored, _external=True)
-
-    def _send(self, signal: NamedSignal, **values: Any) -> None:
-        app = self._current_app() if has_app_context() else None
-        signal.send(app, _async_wrapper=app.ensure_sync if app else None, **values)
 
 
 class TestingFileStorage(BaseTestingFileStorage):

@@ -24,6 +24,20 @@ from ..testing import BaseTestingFileStorage
 from .form import FormReader, Part, ProgressHook
 
 
+class _Quart:
+    """What upload sets need of Quart."""
+
+    def current_app(self) -> Any:
+        return current_app._get_current_object()  # type: ignore[attr-defined]
+
+    def served_url(self, set_name: str, stored_name: str) -> str:
+        return url_for(ENDPOINT, setname=set_name, filename=stored_name, _external=True)
+
+    async def send(self, signal: NamedSignal, **values: Any) -> None:
+        app = self.current_app() if has_app_context() else None
+        await signal.send_async(app, _sync_wrapper=app.ensure_async if app else run_sync, **values)
+
+
 class UploadSet(BaseUploadSet):
     """A named set of uploaded files, for Quart: the methods that touch files are coroutines.
 
@@ -61,8 +75,9 @@ class UploadSet(BaseUploadSet):
             the storage, or a symbolic link takes the folder out of the set.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
-        operation = Saving(self, [storage], folder, name, overwrite)
-        (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly)
+        rules = self._rules
+        operation = Saving(rules, [storage], folder, name, overwrite)
+        (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=rules.is_slow)
         operation.close()
         return saved
 
@@ -91,8 +106,9 @@ class UploadSet(BaseUploadSet):
         :param folder: the folder to save them in.
         :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
         """
-        operation = Saving(self, several(storages), folder)
-        saved = await drive_async(operation.steps(), undo=operation.undo, alone=self._saves_slowly)
+        rules = self._rules
+        operation = Saving(rules, several(storages), folder)
+        saved = await drive_async(operation.steps(), undo=operation.undo, alone=rules.is_slow)
         operation.close()
         return saved
 
@@ -148,26 +164,19 @@ class UploadSet(BaseUploadSet):
         :raises FileNotFoundError: the set has no such file.
         :raises InvalidName: the name points outside the set.
         """
-        await drive_async(deleting(self, filename), alone=self._storage.is_slow)
+        rules = self._rules
+        await drive_async(deleting(rules, filename), alone=rules.storage.is_slow)
 
     async def list(self, folder: str | None = None) -> builtins.list[str]:
         """Return the names of all files, or of those in a folder and below it, in order.
 
         :raises InvalidName: the folder points outside the set.
         """
-        return await in_thread(listing, self, folder, alone=self._storage.is_slow)
+        storage = self._storage
+        return await in_thread(listing, storage, folder, alone=storage.is_slow)
 
+    _framework = _Quart()
     _own_resolve_conflict = resolve_conflict
-
-    def _current_app(self) -> Any:
-        return current_app._get_current_object()  # type: ignore[attr-defined]
-
-    def _served_url(self, stored: str) -> str:
-        return url_for(ENDPOINT, setname=self.name, filename=stored, _external=True)
-
-    async def _send(self, signal: NamedSignal, **values: Any) -> None:
-        app = self._current_app() if has_app_context() else None
-        await signal.send_async(app, _sync_wrapper=app.ensure_async if app else run_sync, **values)
 
 
 class AsyncStoredFile:

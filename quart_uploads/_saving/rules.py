@@ -1,0 +1,159 @@
+"""What one upload set allows on one app, and which names it gives. It decides and does no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cached_property
+from inspect import isawaitable
+from typing import Any
+
+from werkzeug.datastructures import FileStorage
+
+from .._config import UploadConfiguration
+from .._exceptions import FileTooLarge, InvalidName, NoFileChosen, UploadNotAllowed
+from .._extensions import extension, holds, lowercase_ext
+from .._names import StoredName, check_basename, clean_basename, clean_folder
+from .._receiving import BasePart
+from .._wording import readable_size, shown
+from ..storage import Storage
+from .hooks import Framework, SetHooks
+
+
+class Rules:
+    """The rules of one set for one operation, which looks its configuration and its storage up once.
+
+    :param upload_set: the set, whose hooks an app may have overridden.
+    :param framework: that of its flavour.
+    :param counts_up: whether its ``resolve_conflict`` is the library's own.
+    """
+
+    def __init__(self, upload_set: SetHooks, framework: Framework, counts_up: bool) -> None:
+        self.upload_set = upload_set
+        self.framework = framework
+        self.counts_up = counts_up
+
+    @cached_property
+    def config(self) -> UploadConfiguration:
+        """The configuration that the current app has for the set.
+
+        :raises RuntimeError: there is none.
+        """
+        return self.upload_set.config
+
+    @cached_property
+    def storage(self) -> Storage[Any]:
+        """Where the files of the set are kept."""
+        return self.config.storage(self.upload_set.name)
+
+    @property
+    def is_slow(self) -> bool:
+        """True if the calls of the storage are better made side by side."""
+        try:
+            return self.storage.is_slow
+        except RuntimeError:  # not configured, of which save tells, but only after an upload that has no name
+            return False
+
+    def sent_name(self, upload: FileStorage | BasePart) -> str:
+        """Return the name that the client sent. It needs no configuration.
+
+        :raises NoFileChosen: there is none.
+        """
+        if not upload.filename:
+            raise NoFileChosen(set_name=self.upload_set.name)
+        return upload.filename
+
+    def choose_name(
+        self, upload: FileStorage | BasePart, basename: str, folder: str | None, name: str | None
+    ) -> StoredName:
+        """Decide where an upload goes.
+
+        :param basename: what ``get_basename`` made of its name.
+        :raises UploadNotAllowed: the set refuses it.
+        :raises InvalidName: nothing is left of a name, or it cannot be used.
+        """
+        if not basename:
+            raise InvalidName(f"Invalid filename after sanitization: nothing is left of {upload.filename!r}")
+        basename = check_basename(basename)
+        self._check_allowed(upload, basename)
+        if folder is None and name is not None and "/" in name:
+            folder, _, name = name.rpartition("/")
+        target = StoredName(clean_folder(folder) if folder else "", _renamed(basename, name))
+        self.check_renamed(upload, basename, target.basename)
+        return target
+
+    def check_renamed(self, upload: FileStorage | BasePart, before: str, after: str) -> None:
+        """Check a name that is not the one the client's file got, but the one that it will have."""
+        if after == before:
+            return
+        self._check_allowed(upload, after)
+        ext = extension(after)
+        # A file_allowed that looks at the content says nothing about an extension that `name` brings in.
+        if ext != extension(before) and not self.upload_set.extension_allowed(ext):
+            raise self._refused_extension(upload, after)
+
+    def _check_allowed(self, upload: FileStorage | BasePart, basename: str) -> None:
+        allowed: Any = self.upload_set.file_allowed(upload, basename)
+        if isawaitable(allowed):
+            getattr(allowed, "close", lambda: None)()
+            raise TypeError(
+                f"{type(self.upload_set).__name__}.file_allowed must not be a coroutine: "
+                "form validators call it without awaiting"
+            )
+        if allowed:
+            return
+        if not self.upload_set.extension_allowed(extension(basename)):
+            raise self._refused_extension(upload, basename)
+        error = self._refused(upload, basename, "it is not allowed here")
+        error.add_note(f"{type(self.upload_set).__name__}.file_allowed refused it.")
+        raise error
+
+    def check_size(self, upload: FileStorage | BasePart, basename: str, size: int) -> None:
+        """Refuse an upload that is larger than the set allows.
+
+        :param size: bytes that are known of so far.
+        :raises FileTooLarge: they are too many.
+        """
+        limit = self.config.max_size
+        if limit is not None and size > limit:
+            raise self._refused(upload, basename, f"it is larger than {readable_size(limit)}", error=FileTooLarge)
+
+    def _refused_extension(self, upload: FileStorage | BasePart, basename: str) -> UploadNotAllowed:
+        ext = extension(basename)
+        rule = f"{f'.{ext} files' if ext else 'files without an extension'} are not allowed here"
+        if not holds(self.config.deny, ext):
+            rule += self._extensions_in_words()
+        # What the app makes of a name is told only where the client's own does not explain the rule.
+        is_own = ext == extension(lowercase_ext(clean_basename(upload.filename or "")))
+        return self._refused(upload, basename, rule, renamed="" if is_own else f" as {basename}")
+
+    def _extensions_in_words(self) -> str:
+        if not (isinstance(self.upload_set.extensions, Iterable) and isinstance(self.config.allow, Iterable)):
+            return ""
+        named = dict.fromkeys([*self.upload_set.extensions, *self.config.allow])
+        allowed = ", ".join(ext for ext in named if ext and self.upload_set.extension_allowed(ext))
+        return f" (only {allowed})" if allowed else ""
+
+    def _refused(
+        self,
+        upload: FileStorage | BasePart,
+        basename: str,
+        rule: str,
+        *,
+        renamed: str = "",
+        error: type[UploadNotAllowed] = UploadNotAllowed,
+    ) -> UploadNotAllowed:
+        description = f"{shown(upload.filename or '')} was not saved{renamed}: {rule}."
+        return error(description, set_name=self.upload_set.name, filename=basename, rule=rule)
+
+
+def _renamed(basename: str, name: str | None) -> str:
+    """Apply the ``name`` that a caller of :meth:`save` asked for to the name of the upload."""
+    if not name:
+        return basename
+    cleaned = clean_basename(name)
+    if not cleaned:
+        raise InvalidName(f"Invalid filename after sanitization: nothing is left of {name!r}")
+    if name.rstrip().endswith("."):
+        ext = extension(basename)
+        cleaned = f"{cleaned}.{ext}" if ext else cleaned
+    return check_basename(lowercase_ext(cleaned))
