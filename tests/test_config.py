@@ -319,3 +319,18 @@ def test_config_for_set_takes_the_defaults_of_its_caller(flavour: Flavour) -> No
     given = flavour.config_for_set(uset, app, {"dest": "/given", "url": "http://x"})
     assert given.tuple[:2] == ("/given/photos", "http://x/photos/")
     assert flavour.config_for_set(uset, app).destination == "/app/photos"
+
+
+async def test_a_configuration_for_a_script_lasts_as_long_as_its_block(flavour: Flavour, tmp_path: Path) -> None:
+    photos = flavour.UploadSet("photos", ("jpg",))
+    first, second = (flavour.UploadConfiguration(tmp_path / name) for name in ("first", "second"))
+    with photos.configured(first) as configured:
+        assert configured is photos
+        assert await flavour.run(photos.save, flavour.upload()) == "photo.jpg"
+        with pytest.raises(LookupError), photos.configured(second):
+            assert photos.path("photo.jpg") == str(tmp_path / "second" / "photo.jpg")
+            raise LookupError
+        assert photos.config is first
+    assert [path.name for path in (tmp_path / "first").iterdir()] == ["photo.jpg"]
+    with pytest.raises(RuntimeError, match=r"app(lication)? context"):
+        photos.path("photo.jpg")
