@@ -69,7 +69,7 @@ class UploadBody(Body):
         if not data or self._failure is not None:
             return
         self.received += len(data)
-        free_memory.note(len(data))
+        free_memory.arrived += len(data)
         if not self._abandoned:
             gather(self._chunks, data)
         self._changed.set()
