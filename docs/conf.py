@@ -26,7 +26,7 @@ autodoc_preserve_defaults = True
 # Types of other libraries, which no index is loaded for, and those that only annotations name.
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|datetime|flask\.app|quart\.(app|wrappers)|werkzeug)\..*|Headers|Namespace"),
-    ("py:class", r"Path|StrPath|Destination|S|quart_uploads\.config\.(App|ConfigurableSet)"),
+    ("py:class", r"Path|StrPath|Destination|S|quart_uploads\._config\.(App|ConfigurableSet)"),
     ("py:exc", r"BadRequest|RequestEntityTooLarge"),
     ("py:meth", r"io\..*"),
 ]

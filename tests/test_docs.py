@@ -227,3 +227,21 @@ def test_the_modules_name_only_config_keys_that_exist() -> None:
     for module in Path(quart_uploads.__file__).parent.rglob("*.py"):
         for key in KEY.findall(module.read_text(encoding="utf-8")):
             assert re.sub(r"^UPLOADED_[A-Z0-9]+_", "UPLOADED_X_", key) in known, key
+
+
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "SECURITY.md"])
+def test_the_pages_for_contributors_name_only_files_that_exist(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    there = [path.as_posix() for folder in ("quart_uploads", "tests") for path in (ROOT / folder).rglob("*.py")]
+    for name in set(re.findall(r"`([\w/]+\.py)`", text)):
+        assert any(path.endswith(f"/{name}") for path in there), name
+
+
+def test_the_map_of_the_rooms_has_every_module() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    package = Path(quart_uploads.__file__).parent
+    for path in package.rglob("*.py"):
+        if "_objects" not in path.parts and (path.parent == package or path.name != "__init__.py"):
+            assert f"`{path.name}`" in text, path
+    for room in {path.parent for path in package.rglob("*.py")} - {package}:
+        assert f"`{room.name}/`" in text, room
