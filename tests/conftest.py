@@ -19,6 +19,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from engines import Engine, running
 from flask import Flask
+from hypothesis import settings
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
 from stores import SmallStore, small_store
@@ -30,12 +31,22 @@ import quart_uploads.flask
 from quart_uploads.storage import staged_file
 from quart_uploads.storage._objects import proof
 
+# The whole of a request runs below these, the app's own code too.
+BELOW_WHICH_VIEWS_RUN = ["quart_uploads.quart.connection", "quart_uploads.quart.request"]
+
+# Rare cases are looked for where there is time: the fast tests make do with the most likely ones.
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.register_profile("fast", deadline=None, max_examples=25)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("fast" if config.option.markexpr == "not slow" else "thorough")
+
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """Fails a test in which the library blocks the event loop."""
-    # The whole of a request runs below connection.py, the app's own code too.
-    with blockbuster_ctx("quart_uploads", excluded_modules=["quart_uploads.quart.connection"]) as guard:
+    with blockbuster_ctx("quart_uploads", excluded_modules=BELOW_WHICH_VIEWS_RUN) as guard:
         yield guard
 
 
