@@ -6,9 +6,8 @@ import builtins
 import os
 from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
-from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
 from quart import Request, current_app, has_app_context, url_for
 from quart.datastructures import FileStorage as QuartFileStorage
@@ -21,6 +20,7 @@ from .._saving import BaseUploadSet, Saving, deleting, free_basename, listing, s
 from .._threads import completed, drive_async, in_thread, start_in_thread
 from ..storage import CHUNK, FileInfo, Storage, StoredFile
 from ..testing import BaseTestingFileStorage
+from ._compat import AsyncFileIO, wrap
 from .form import FormReader, Part, ProgressHook
 
 
@@ -227,7 +227,7 @@ class AsyncStoredFile:
 
     @property
     def _file(self) -> AsyncFileIO:
-        return AsyncFileIO(self._opened.file, None, None)
+        return cast(AsyncFileIO, wrap(self._opened))
 
 
 class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
