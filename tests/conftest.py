@@ -34,8 +34,9 @@ from quart_uploads.storage._objects import proof
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
     """Fails a test in which the library blocks the event loop."""
-    # The whole of a request runs below connection.py, the app's own code too.
-    with blockbuster_ctx("quart_uploads", excluded_modules=["quart_uploads.quart.connection"]) as guard:
+    # The whole of a request runs below these two, the app's own code too.
+    below = ["quart_uploads.quart.connection", "quart_uploads.quart._compat"]
+    with blockbuster_ctx("quart_uploads", excluded_modules=below) as guard:
         yield guard
 
 

@@ -33,8 +33,8 @@ __all__ = [
 #: What an app may have overridden to read forms its own way.
 FORM_HOOKS = ("form_data_parser_class", "make_form_data_parser")
 
-#: What a body raises when the client is gone. Quart 0.23 ends such a request silently if it is an error of its own;
-#: before, it answered a client that could not read the answer.
+#: What a body raises when the client is gone. Quart 0.23 has an error for it. For older versions it is one that is
+#: answered, so that the app does not log a failure of its own.
 Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)
 
 # Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
