@@ -71,7 +71,7 @@ class UploadRequest(Request):
         return parser
 
     async def close(self) -> None:
-        """Let go of the files; those that were saved stay."""
+        """Close the files; those that were saved stay."""
         files = self._upload_parser.files if self._upload_parser else ()
         if any(file.spool.is_staged for file in files):
             await in_thread(_close, files)
