@@ -193,6 +193,6 @@ def build(session: nox.Session) -> None:
             session.error(f"{wanted} is not in {wheel}")
     clean = Path(session.create_tmp()).resolve() / "clean"
     session.run("virtualenv", "--clear", "--quiet", str(clean))
-    python = str(clean / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    python = str(clean / "bin/python")
     session.run(python, "-m", "pip", "install", "--quiet", str(wheel), external=True)
     session.run(python, "-I", "-c", CHECK_INSTALLED, external=True, log=False)

@@ -32,7 +32,7 @@ from quart_uploads.storage import staged_file
 from quart_uploads.storage._objects import proof
 
 # The whole of a request runs below these, the app's own code too.
-BELOW_WHICH_VIEWS_RUN = ["quart_uploads.quart.connection", "quart_uploads.quart.request"]
+BELOW_WHICH_VIEWS_RUN = ["quart_uploads.quart.connection", "quart_uploads.quart._compat"]
 
 # Rare cases are looked for where there is time: the fast tests make do with the most likely ones.
 settings.register_profile("thorough", deadline=None, max_examples=300)

@@ -12,6 +12,7 @@ from flask import Request
 from .._receiving import BaseFormReader, BasePart, BaseReceivedFile, FormLimits, Reading
 from .._threads import drive
 from ..storage import CHUNK
+from ._compat import take_form
 
 #: Bytes of one read from the WSGI server.
 READ = 256 << 10
@@ -71,11 +72,8 @@ class FormReader(BaseFormReader[Part]):
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
-        if "form" in request.__dict__:
+        if not take_form(request):
             raise RuntimeError("The form was read already, so that no part is left to receive")
-        # For whoever looks at request.form and request.files from now on.
-        request.__dict__["form"] = request.parameter_storage_class()
-        request.__dict__["files"] = request.parameter_storage_class()
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
             self._reading = start_reading(request.content_type or "", limits, self._receive)

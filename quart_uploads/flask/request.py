@@ -11,6 +11,7 @@ from werkzeug.formparser import FormDataParser
 from .._config import staging_area
 from .._receiving import FormLimits, own_hook, warn_of_foreign
 from .._threads import drive
+from ._compat import FORM_HOOKS
 from .form import READ, ReceivedFile, start_reading
 
 
@@ -49,8 +50,7 @@ def install_streaming(app: Flask) -> None:
     """Extend an app's own request class, once."""
     if issubclass(app.request_class, UploadRequest):
         return
-    hooks = ("form_data_parser_class", "make_form_data_parser", "_get_file_stream")
-    if own := own_hook(app.request_class, Request, hooks):
+    if own := own_hook(app.request_class, Request, FORM_HOOKS):
         warn_of_foreign(own)
         return
     request_class: type[Request] = type("UploadRequest", (UploadRequest, app.request_class), {})

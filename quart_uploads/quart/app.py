@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from quart import Quart
-from quart.wrappers.request import Body, Request
+from quart import Quart, Request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from .._config import configure, streams
+from ._compat import Body
 from .blueprint import blueprint
 from .body import UploadBody
 from .request import install_streaming

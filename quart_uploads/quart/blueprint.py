@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from aiofiles.threadpool.binary import AsyncFileIO
 from quart import Blueprint, Response, abort, current_app, request
-from quart.wrappers.response import ResponseBody
 
 from .._config import BLUEPRINT, URL_PREFIX, URL_RULE
 from .._serving import Delivery, chunk_sizes, find_delivery, is_slow
 from .._threads import completed, in_thread, start_in_thread
 from ..storage import StoredFile
+from ._compat import ResponseBody, wrap
 from .connection import SERVED
 
 blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
@@ -56,6 +55,6 @@ class StoredFileBody(ResponseBody):
         await in_thread(self._file.close)
 
     async def _chunks(self) -> AsyncIterator[bytes]:
-        reader = AsyncFileIO(self._file.file, None, None)
+        reader = wrap(self._file)
         for size in chunk_sizes(self._plan):
             yield await completed(reader.read(size))

@@ -8,15 +8,11 @@ from collections.abc import Callable, Generator
 from contextlib import suppress
 from typing import Any
 
-import quart.wrappers
-from quart.wrappers.request import Body
-from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge, RequestTimeout
+from werkzeug.exceptions import RequestEntityTooLarge, RequestTimeout
 
 from .._receiving import gather
 from .._threads import free_memory
-
-# Quart 0.23 ends a request silently that raises its own error; before, its client was answered for nothing.
-_Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)
+from ._compat import Body, Disconnected
 
 #: Bytes of one request that may wait to be read before no more are received. Enough to go on receiving
 #: while a batch is written; servers keep up to about as much again.
@@ -82,7 +78,7 @@ class UploadBody(Body):
     def disconnect(self) -> None:
         """The client is gone."""
         if not self._finished and self._failure is None:
-            self._failure = _Disconnected()
+            self._failure = Disconnected()
         self._changed.set()
 
     def abandon(self) -> None:

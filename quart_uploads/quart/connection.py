@@ -5,49 +5,22 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from quart.asgi import ASGIHTTPConnection
-from quart.wrappers.request import Body
-from quart.wrappers.response import IterableBody
-
 from .._config import min_rate
 from .._threads import in_thread
 from ..storage import StoredFile
+from ._compat import Connection
 from .body import UploadBody
-
-# Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
-_QUART_WAITS = hasattr(Body, "put")
 
 #: Where the scope of a request has the open file that answers it. An attribute of the request might be the app's own.
 SERVED = "quart_uploads.served"
 
 
-class UploadConnection(ASGIHTTPConnection):
+class UploadConnection(Connection):
     """A connection that receives no faster than the view reads."""
 
     async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
         request.body.min_rate = min_rate(self.app)
-        message: Any = {}
-
-        async def receive_copy() -> Any:
-            # The frames that wait for the next message would hold the last one for as long, up to 256 KiB of an idle
-            # client. It is a copy, as the message is the server's.
-            nonlocal message
-            message.clear()
-            message = dict(await receive())
-            return message
-
-        if _QUART_WAITS:
-            await super().handle_messages(request, receive_copy, *args)
-            return
-        while True:
-            await receive_copy()
-            if message["type"] == "http.request":
-                await request.body.put(message.get("body", b""))
-                if not message.get("more_body", False):
-                    request.body.set_complete()
-            elif message["type"] == "http.disconnect":
-                request.body.disconnect()
-                return
+        await super().handle_messages(request, receive, *args)
 
     async def handle_request(self, request: Any, send: Any) -> None:
         self._upload = request.body
@@ -65,12 +38,12 @@ class UploadConnection(ASGIHTTPConnection):
         if served is not None and not served.file.closed:
             await in_thread(served.close)
 
-    async def _send_response(self, send: Any, response: Any) -> None:
-        # While data or a file is sent, the view is over and reads no more. The client may read only when it has sent
-        # all: if the upload waited, both would wait for each other.
-        if not isinstance(response.response, IterableBody):
-            self._upload.abandon()
-        await super()._send_response(send, response)
+    def stop_reading(self) -> None:
+        """Let the rest of the upload arrive: the client may read only when it has sent all.
+
+        If the upload waited, both would wait for each other.
+        """
+        self._upload.abandon()
 
 
 class EarlyAnswer:

@@ -13,6 +13,7 @@ from quart.datastructures import FileStorage as QuartFileStorage
 
 from .._receiving import BaseFormReader, BasePart, BaseReceivedFile, FormLimits, Reading
 from .._threads import drive_async, drive_inline, in_thread
+from ._compat import take_form
 from .body import UploadBody
 
 #: Seconds of silence after which what has arrived of a file is written, for the memory that it takes.
@@ -69,10 +70,8 @@ class FormReader(BaseFormReader[Part]):
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
-        if request._form is not None:
+        if not take_form(request):
             raise RuntimeError("The form was read already, so that no part is left to receive")
-        # For whoever looks at request.form and request.files from now on.
-        request._form, request._files = request.parameter_storage_class(), request.parameter_storage_class()
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
             self._reading = start_reading(request.content_type or "", limits, self._receive)

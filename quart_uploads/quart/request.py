@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 from weakref import ref
 
 from quart import Quart, Request, current_app
-from quart.asgi import ASGIHTTPConnection
 from quart.formparser import FormDataParser
-from quart.wrappers.request import Body
-from werkzeug.datastructures import FileStorage, MultiDict, iter_multi_items
+from werkzeug.datastructures import MultiDict
 
 from .._config import min_rate, staging_area
 from .._receiving import FormLimits, own_hook, warn_of_foreign
 from .._threads import drive_inline, in_thread, keep_large_blocks
+from ._compat import FORM_HOOKS, ASGIHTTPConnection, Body
 from .body import UploadBody
 from .connection import UploadConnection
 from .form import PAUSE, ReceivedFile, start_reading
@@ -26,6 +26,8 @@ class UploadFormParser(FormDataParser):
 
     #: The Content-Type of the request. In its parameters the framework leaves out what some clients send.
     content_type: str = ""
+    #: The files that were read.
+    files: Sequence[ReceivedFile] = ()
 
     async def parse(
         self, body: Body, mimetype: str, content_length: int | None, options: dict[str, str] | None = None
@@ -40,6 +42,7 @@ class UploadFormParser(FormDataParser):
         limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
         reading = start_reading(self.content_type, limits, receive)
         fields, files = await drive_inline(reading.collect(staging_area(current_app), ReceivedFile))
+        self.files = [file for _, file in files]
         make: Any = self.cls
         return make(fields), make(files)
 
@@ -50,6 +53,7 @@ class UploadRequest(Request):
     body: UploadBody
     body_class = UploadBody
     form_data_parser_class: type[FormDataParser] = UploadFormParser
+    _upload_parser: UploadFormParser | None = None
 
     def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
         # Quart's timeout is for the whole body, and would end a long upload that is well on its way.
@@ -63,15 +67,15 @@ class UploadRequest(Request):
         parser = super().make_form_data_parser()
         if isinstance(parser, UploadFormParser):
             parser.content_type = self.content_type or ""
+            self._upload_parser = parser
         return parser
 
     async def close(self) -> None:
-        """Let go of the files; those that were saved stay."""
-        files = [file for _, file in iter_multi_items(self._files or ())]
-        if any(isinstance(file, ReceivedFile) and file.spool.is_staged for file in files):
+        """Close the files; those that were saved stay."""
+        files = self._upload_parser.files if self._upload_parser else ()
+        if any(file.spool.is_staged for file in files):
             await in_thread(_close, files)
-        else:
-            await super().close()
+        await super().close()
 
 
 def _limit(request: ref[UploadRequest], configured: int | None) -> int | None:
@@ -82,7 +86,7 @@ def _limit(request: ref[UploadRequest], configured: int | None) -> int | None:
     return configured if limit is None and not current_app else limit
 
 
-def _close(files: list[FileStorage]) -> None:
+def _close(files: Sequence[ReceivedFile]) -> None:
     with ExitStack() as closing:
         for file in files:
             closing.callback(file.close)
@@ -96,7 +100,7 @@ def install_streaming(app: Quart) -> None:
     if not issubclass(app.asgi_http_class, ASGIHTTPConnection):
         warn_of_foreign(f"{app.asgi_http_class.__name__} is not Quart's own connection class")
         return
-    if own := own_hook(app.request_class, Request, ("form_data_parser_class", "make_form_data_parser")):
+    if own := own_hook(app.request_class, Request, FORM_HOOKS):
         warn_of_foreign(own)
         return
     request_class: Any = type("UploadRequest", (UploadRequest, app.request_class), {})

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from aiofiles.threadpool.binary import AsyncFileIO
 from blinker import NamedSignal
 from quart import Request, current_app, has_app_context, url_for
 from quart.datastructures import FileStorage as QuartFileStorage
@@ -21,6 +20,7 @@ from .._saving import BaseUploadSet, Saving, deleting, free_basename, listing, s
 from .._threads import completed, drive_async, in_thread, start_in_thread
 from ..storage import CHUNK, FileInfo, Storage, StoredFile
 from ..testing import BaseTestingFileStorage
+from ._compat import AsyncFileIO, wrap
 from .form import FormReader, Part, ProgressHook
 
 
@@ -186,10 +186,12 @@ class AsyncStoredFile:
         self._storage = storage
         self._name = name
         self._stored: StoredFile | None = None
+        self._reader: AsyncFileIO | None = None
 
     async def __aenter__(self) -> Self:
         opening = start_in_thread(self._storage.open, self._name, alone=self._storage.is_slow)
         self._stored = await completed(opening, undo=StoredFile.close)
+        self._reader = wrap(self._stored)
         return self
 
     async def __aexit__(
@@ -200,7 +202,9 @@ class AsyncStoredFile:
     @property
     def info(self) -> FileInfo:
         """What is known of the very file that is open, whatever its name is given to meanwhile."""
-        return self._opened.info
+        if self._stored is None:
+            raise self._not_open()
+        return self._stored.info
 
     async def read(self, size: int = -1) -> bytes:
         """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""
@@ -220,14 +224,13 @@ class AsyncStoredFile:
             yield chunk
 
     @property
-    def _opened(self) -> StoredFile:
-        if self._stored is None:
-            raise RuntimeError(f"{self._name!r} is not open: use 'async with ...open({self._name!r}) as file'")
-        return self._stored
-
-    @property
     def _file(self) -> AsyncFileIO:
-        return AsyncFileIO(self._opened.file, None, None)
+        if self._reader is None:
+            raise self._not_open()
+        return self._reader
+
+    def _not_open(self) -> RuntimeError:
+        return RuntimeError(f"{self._name!r} is not open: use 'async with ...open({self._name!r}) as file'")
 
 
 class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
