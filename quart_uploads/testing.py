@@ -6,12 +6,11 @@ import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import IO, Any
+from typing import IO
 
 from werkzeug.datastructures import FileStorage, Headers
 
 from ._names import StoredName
-from ._threads import drive
 from .storage import StagedUpload, Storage
 
 
@@ -43,7 +42,7 @@ class BaseTestingFileStorage(FileStorage):
         super().__init__(stream, filename, name, content_type, content_length, headers)
 
 
-def check_storage(storage: Storage[Any]) -> None:
+def check_storage(storage: Storage) -> None:
     """Check that a storage keeps what its interface promises. Takes a few seconds, and about 30 MB.
 
     It works in a folder of a random name, and deletes what it stored there. Run it in a test of a storage of your own.
@@ -73,7 +72,7 @@ def check_storage(storage: Storage[Any]) -> None:
 class _Checks:
     """What a storage has to keep, each by a method."""
 
-    def __init__(self, storage: Storage[Any]) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.folder = f"check-{secrets.token_hex(8)}"
 
@@ -86,12 +85,12 @@ class _Checks:
         for content in contents:
             staged.write_all([content])
             if staged.needs_name and target is not None:
-                drive(self.storage.reserve(staged, target))
+                self.storage.reserve(staged, target)
         return staged
 
     def save(self, content: bytes, target: StoredName, *, overwrite: bool = False) -> None:
         with self.stage(content) as staged:
-            drive(self.storage.publish(staged, target, overwrite=overwrite))
+            self.storage.publish(staged, target, overwrite=overwrite)
 
     def read(self, target: StoredName) -> bytes:
         with self.storage.open(str(target)) as file:
@@ -122,10 +121,10 @@ class _Checks:
         target = self.named("taken.txt")
         self.save(b"first", target)
         with self.stage(b"second") as staged:
-            _raises(FileExistsError, lambda: drive(self.storage.publish(staged, target)), "a name is given once")
+            _raises(FileExistsError, lambda: self.storage.publish(staged, target), "a name is given once")
             _expect(self.read(target) == b"first", "a refused upload leaves what has the name as it was")
             # The same upload gets another name, as a set does it.
-            drive(self.storage.publish(staged, self.named("free.txt")))
+            self.storage.publish(staged, self.named("free.txt"))
         _expect(self.read(self.named("free.txt")) == b"second", "an upload that was refused a name can have another")
 
     def a_file_can_be_replaced(self) -> None:
@@ -139,11 +138,11 @@ class _Checks:
     def what_was_published_can_be_withdrawn(self) -> None:
         target = self.named("withdrawn.txt")
         with self.stage(b"mine") as staged:
-            drive(self.storage.publish(staged, target))
+            self.storage.publish(staged, target)
             self.storage.withdraw(staged, target)
         self.missing(target, "what was withdrawn")
         with self.stage(b"same") as staged:
-            drive(self.storage.publish(staged, target))
+            self.storage.publish(staged, target)
             self.storage.delete(str(target))
             self.save(b"same", target)
             self.storage.withdraw(staged, target)
@@ -156,7 +155,7 @@ class _Checks:
             _expect(str(target) not in self.storage.list(self.folder), "an upload that is under way is not listed")
         self.missing(target, "a large upload that was given up")
         with self.stage(*large, b"end", target=target) as staged:
-            drive(self.storage.publish(staged, target))
+            self.storage.publish(staged, target)
             _expect(self.read(target) == b"".join(large) + b"end", "a large file has the content that was staged")
             self.storage.withdraw(staged, target)
         self.missing(target, "a large file that was withdrawn")

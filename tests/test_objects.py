@@ -23,7 +23,6 @@ from stores import LOST, SmallStore
 from quart_uploads import FileTooLarge, InvalidName, upload_saved
 from quart_uploads._config import staging_area
 from quart_uploads._names import StoredName
-from quart_uploads._threads.steps import drive
 from quart_uploads.storage._objects import bucket
 from quart_uploads.storage.destination import make_storage
 
@@ -158,7 +157,7 @@ async def test_a_free_number_is_found_in_few_requests(
     storage = photos._storage
     for number in range(500):
         with storage.stage() as staged:
-            drive(storage.publish(staged, StoredName("", f"photo_{number}.jpg" if number else "photo.jpg")))
+            storage.publish(staged, StoredName("", f"photo_{number}.jpg" if number else "photo.jpg"))
     asked: list[StoredName] = []
     is_taken = type(storage).is_taken
     monkeypatch.setattr(type(storage), "is_taken", lambda self, name: asked.append(name) or is_taken(self, name))
@@ -213,7 +212,7 @@ async def test_a_reservation_is_no_file_and_keeps_its_name(flavour: Flavour, pho
     storage = photos._storage
     abandoned = storage.stage()
     abandoned.write(bytes(LARGE))
-    drive(storage.reserve(abandoned, StoredName("", "photo.jpg")))
+    storage.reserve(abandoned, StoredName("", "photo.jpg"))
     for method in (photos.stat, photos.delete):
         with pytest.raises(FileNotFoundError):
             await flavour.run(method, "photo.jpg")
@@ -221,7 +220,7 @@ async def test_a_reservation_is_no_file_and_keeps_its_name(flavour: Flavour, pho
     assert await flavour.run(photos.list) == []
     assert await flavour.run(photos.save, flavour.upload()) == "photo_1.jpg"
     with pytest.raises(FileExistsError):
-        drive(storage.publish(storage.stage(), StoredName("", "photo.jpg")))
+        storage.publish(storage.stage(), StoredName("", "photo.jpg"))
     abandoned.close()
     assert await flavour.run(photos.save, flavour.upload()) == "photo.jpg"
 
@@ -235,7 +234,7 @@ async def test_a_name_that_was_used_in_spite_of_its_reservation_is_left_alone(fl
                 storage = photos._storage
                 with storage.stage() as other:
                     other.write(b"other")
-                    drive(storage.publish(other, StoredName("", "photo.jpg"), overwrite=True))
+                    storage.publish(other, StoredName("", "photo.jpg"), overwrite=True)
             return super().read(size)
 
     with pytest.raises(FileExistsError, match="somebody has used it"):

@@ -12,8 +12,8 @@ from typing import IO
 from werkzeug.datastructures import FileStorage
 
 from .._names import StoredName
-from .._threads import Steps, drive
-from ..storage import PIPE_PAUSE, LocalStorage
+from .._threads import Steps
+from ..storage import PIPE_PAUSE, LocalStorage, Storage
 from .part_head import PartHead
 from .spool import Spool
 
@@ -74,13 +74,13 @@ class BaseReceivedFile(FileStorage):
                     yield
 
     def _publish_in(self, folder: str, basename: str) -> None:
-        storage = LocalStorage(folder)
+        storage: Storage = LocalStorage(folder)
         staged = self.spool.claim(storage) or storage.stage()
         try:
             if not self.spool.owns(staged):
                 for pieces in self.spool.pieces():
                     staged.write_all(pieces)
-            drive(storage.publish(staged, StoredName("", basename)))
+            storage.publish(staged, StoredName("", basename))
         finally:
             if not self.spool.owns(staged):
                 staged.close()

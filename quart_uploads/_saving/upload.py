@@ -43,7 +43,7 @@ class Upload:
         self._folder = folder
         self._name = name
         self._overwrite = overwrite
-        self._store: Storage[Any]
+        self._store: Storage
         # Names that the same operation gave, those of files of tests among them, which no storage knows of.
         self._given = given
         self._staged: StagedUpload | None = None
@@ -119,11 +119,11 @@ class Upload:
     def publish(self) -> Steps[None]:
         """Give it its name, or another one if that is taken."""
         if self._is_reserved:
-            yield from self._store.publish(self._staged, self.target, overwrite=self._overwrite)
+            self._store.publish(self._staged, self.target, overwrite=self._overwrite)
         else:
             yield from self._take_name(self._store.publish)
 
-    def _take_name(self, take: Callable[..., Steps[None]]) -> Steps[None]:
+    def _take_name(self, take: Callable[..., None]) -> Steps[None]:
         """Find a name that the storage gives it."""
         first, number, attempts = self.target, 0, 0
         while not (yield from self._try_name(take)):
@@ -162,14 +162,14 @@ class Upload:
     def _is_taken(self, name: StoredName) -> bool:
         return name in self._given or self._store.is_taken(name)
 
-    def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
+    def _try_name(self, take: Callable[..., None]) -> Steps[bool]:
         if self._given and self.target in self._given:
             return False
         if self._staged is None:
             return (yield from self._pretend())
         self._has_tried_names = True
         try:
-            yield from take(self._staged, self.target, overwrite=self._overwrite)
+            take(self._staged, self.target, overwrite=self._overwrite)
         except FileExistsError:
             return False
         self._given.add(self.target)

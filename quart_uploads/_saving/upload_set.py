@@ -157,7 +157,7 @@ class BaseUploadSet(ABC):
     # What the library, unlike its users, asks of a set.
 
     @property
-    def _storage(self) -> Storage[Any]:
+    def _storage(self) -> Storage:
         return self.config.storage(self.name)
 
     @property

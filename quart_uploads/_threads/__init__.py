@@ -1,10 +1,22 @@
 """Blocking work: operations in steps, the thread that makes them, and the heap it needs."""
 
 from .heap import free_memory, keep_large_blocks
-from .steps import Steps, completed, drive, drive_async, drive_inline, in_thread, settled, start_in_thread
+from .steps import (
+    Steps,
+    check_cancelled,
+    completed,
+    drive,
+    drive_async,
+    drive_inline,
+    in_thread,
+    settled,
+    start_in_thread,
+    uncancelled,
+)
 
 __all__ = [
     "Steps",
+    "check_cancelled",
     "completed",
     "drive",
     "drive_async",
@@ -14,4 +26,5 @@ __all__ = [
     "keep_large_blocks",
     "settled",
     "start_in_thread",
+    "uncancelled",
 ]
