@@ -13,7 +13,7 @@ from werkzeug.datastructures import FileStorage
 
 from .._names import StoredName
 from .._threads import Steps
-from ..storage import PIPE_PAUSE, LocalStorage, Storage
+from ..storage import PIPE_PAUSE, LocalStorage
 from .part_head import PartHead
 from .spool import Spool
 
@@ -74,7 +74,7 @@ class BaseReceivedFile(FileStorage):
                     yield
 
     def _publish_in(self, folder: str, basename: str) -> None:
-        storage: Storage = LocalStorage(folder)
+        storage = LocalStorage(folder)
         staged = self.spool.claim(storage) or storage.stage()
         try:
             if not self.spool.owns(staged):

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Generator, Iterator
 from io import BytesIO, UnsupportedOperation
 from threading import Lock
-from typing import IO
+from typing import IO, Any
 
 from ..storage import LocalStorage, StagedFile, StagedUpload, StagingArea, Storage, written
 
@@ -104,7 +104,7 @@ class Spool:
         self._offset = file.add(self._pending)
         self._pending = []
 
-    def claim(self, target: Storage) -> StagedUpload | None:
+    def claim(self, target: Storage) -> Any:
         """Return the content as an upload that is staged in a storage.
 
         The first claim of the storage's own kind gets the file that the bytes were received into. Later ones get

@@ -3,6 +3,7 @@
 from .heap import free_memory, keep_large_blocks
 from .steps import (
     Steps,
+    cancelled,
     check_cancelled,
     completed,
     drive,
@@ -16,6 +17,7 @@ from .steps import (
 
 __all__ = [
     "Steps",
+    "cancelled",
     "check_cancelled",
     "completed",
     "drive",

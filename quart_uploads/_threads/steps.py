@@ -55,6 +55,18 @@ def check_cancelled() -> None:
 
 
 @contextmanager
+def cancelled() -> Iterator[None]:
+    """A context in which the next :func:`check_cancelled` raises, as if a task had been cancelled."""
+    cancellation = _Cancellation()
+    cancellation.request()
+    token = _cancellation.set(cancellation)
+    try:
+        yield
+    finally:
+        _cancellation.reset(token)
+
+
+@contextmanager
 def uncancelled() -> Iterator[None]:
     """A context in which :func:`check_cancelled` never raises, for cleaning up."""
     token = _cancellation.set(None)

@@ -136,9 +136,9 @@ class Storage(ABC):
         :raises OSError: it failed.
         """
 
-    @abstractmethod
     def is_taken(self, target: StoredName) -> bool:
-        """Return True if :meth:`publish` would find the name taken."""
+        """Return True if :meth:`publish` would find the name taken. By default, if a file of the set has it."""
+        return self.exists(str(target))
 
     @abstractmethod
     def stat(self, name: str) -> FileInfo:
@@ -171,7 +171,10 @@ class Storage(ABC):
 
     @abstractmethod
     def location(self, name: str) -> str:
-        """Return where a name is kept, for people to read: a path, or a URL without secrets."""
+        """Return where a name is kept, for people to read: an absolute path, or a URL without secrets.
+
+        It does not block. The path of the set, ``location("")``, is one where uploads may be staged in a directory.
+        """
 
     def exists(self, name: str) -> bool:
         """Return True if the set has a file of this name. By default, if :meth:`stat` finds it."""
