@@ -10,7 +10,8 @@ import os
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from stores import LOST, SmallStore
 from quart_uploads import FileTooLarge, InvalidName, upload_saved
 from quart_uploads._config import staging_area
 from quart_uploads._names import StoredName
+from quart_uploads._threads.steps import cancelled
 from quart_uploads.storage._objects import bucket
 from quart_uploads.storage.destination import make_storage
 
@@ -556,6 +558,29 @@ async def test_a_large_upload_that_was_completed_is_saved_although_the_answer_wa
     assert await flavour.run(photos.save, flavour.upload(bytes(LARGE)), overwrite=overwrite) == "photo.jpg"
     assert lost
     assert contents(photos) == {"photo.jpg": bytes(LARGE)}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_upload_of_a_local_file_that_is_cancelled_midway_is_taken_back_from_the_store(
+    store: SmallStore, overwrite: bool
+) -> None:
+    class Received:
+        size = 40 * MIB
+
+        def chunks(self) -> Iterator[bytes]:
+            for number in range(40):
+                if number == 30:
+                    cancelling.enter_context(cancelled())
+                yield bytes(MIB)
+
+    storage = make_storage("s3://bucket/photos", store.options, "photos", fsync=False, unconditional=False)
+    staged = storage.stage_file(Received())
+    assert staged is not None
+    with staged, ExitStack() as cancelling, pytest.raises(asyncio.CancelledError):
+        storage.publish(staged, StoredName("", "photo.jpg"), overwrite=overwrite)
+    assert ("POST", "/bucket/photos/photo.jpg?uploads") in [(method, path.rstrip("=")) for method, path in store.asked]
+    assert store.objects == {}
+    assert store.uploads == {}
 
 
 def test_the_storage_of_a_url_is_made_without_a_request() -> None:
