@@ -39,7 +39,7 @@ class StagedUpload(ABC):
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data, and add its length to :attr:`size`.
 
-        :param data: is not kept by the caller, nor changed while this runs.
+        :param data: may be changed by the caller once this has returned.
         :raises OSError: it could not be written.
         """
 
@@ -83,7 +83,7 @@ class Storage(ABC):
     Names are those in the set, with ``/`` between folders. They are clean and lead to no other place. What
     :meth:`stage` returns is a :class:`StagedUpload` of the storage's own, and no other is given to its methods.
 
-    A method that may take seconds calls :func:`check_cancelled` now and then.
+    Where saving or deleting may take seconds, it calls :func:`check_cancelled` now and then.
     """
 
     @abstractmethod
@@ -173,7 +173,7 @@ class Storage(ABC):
     def location(self, name: str) -> str:
         """Return where a name is kept, for people to read: an absolute path, or a URL without secrets.
 
-        It does not block. The path of the set, ``location("")``, is one where uploads may be staged in a directory.
+        It does not block. If ``location("")`` is a path, uploads are staged in that directory while they arrive.
         """
 
     def exists(self, name: str) -> bool:
