@@ -51,7 +51,7 @@ class BaseTestingFileStorage(FileStorage):
 def check_storage(storage: Storage) -> None:
     """Check that a storage keeps what its interface promises. Takes a few seconds, and about 50 MB of memory.
 
-    It works in a folder of a random name, and deletes what it stored there. It also lists all files of the set, five
+    It works in a folder of a random name, and deletes what it stored there. It also lists all files of the set, a few
     times. Run it in a test of a storage of your own. It may miss what goes wrong only now and then, as when two threads
     meet in one moment.
 
@@ -229,20 +229,24 @@ class _Checks:
         self.missing(target, "a large file that was withdrawn")
 
     def a_cancelled_upload_leaves_nothing(self) -> None:
-        content, target = secrets.token_bytes(9 << 20), self.named("cancelled.bin")
         self.before = set(self.storage.list())
-        with self.storage.stage() as staged:
-            try:
-                with cancelled():
-                    staged.write_all([content])
-                    if staged.needs_name:
-                        self.storage.reserve(staged, target)
-                    self.storage.publish(staged, target)
-            except CancelledError:
-                pass
-            self.storage.withdraw(staged, target)
-        self.missing(target, "an upload that was cancelled midway")
-        _expect(not self.is_listed(content), "nothing is left of an upload that was cancelled midway")
+        for target, overwrite in ((self.named("cancelled.bin"), False), (self.named("not-replaced.bin"), True)):
+            content, is_cancelled = secrets.token_bytes(9 << 20), False
+            with self.storage.stage() as staged:
+                try:
+                    with cancelled():
+                        staged.write_all([content])
+                        if staged.needs_name:
+                            self.storage.reserve(staged, target, overwrite=overwrite)
+                        self.storage.publish(staged, target, overwrite=overwrite)
+                except CancelledError:
+                    is_cancelled = True
+                if not overwrite:
+                    self.storage.withdraw(staged, target)
+            if overwrite and not is_cancelled:
+                self.storage.delete(str(target))  # what has replaced a file stays
+            self.missing(target, "an upload that was cancelled midway")
+            _expect(not self.is_listed(content), "nothing is left of an upload that was cancelled midway")
 
     def a_file_of_this_machine_can_be_published(self) -> None:
         content, target = bytes(range(256)) * (9 << 12), self.named("received.bin")

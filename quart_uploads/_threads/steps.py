@@ -45,8 +45,8 @@ def check_cancelled() -> None:
     """Raise if the task that waits for this call of a storage was cancelled.
 
     Call it now and then in a long transfer, in the thread that the storage was called in. It costs next to nothing. Let
-    the error through: then the storage is asked to :meth:`~quart_uploads.storage.Storage.withdraw` the upload, and the
-    staged upload is closed. In Flask it never raises.
+    the error through: the storage is then asked to :meth:`~quart_uploads.storage.Storage.withdraw` the upload, unless
+    it was to replace a file, and in any case the staged upload is closed. In Flask it never raises.
 
     :raises asyncio.CancelledError: the task was cancelled. It is raised only once, so that cleaning up can go on.
     """

@@ -132,6 +132,8 @@ class Storage(ABC):
     def withdraw(self, staged: Any, target: StoredName) -> None:
         """Undo :meth:`reserve` and :meth:`publish`, also where they failed, unless another has the name by now.
 
+        It is not called for an upload that was to replace a file. :meth:`StagedUpload.close` is called for all.
+
         :param staged: what :meth:`stage` or :meth:`stage_file` returned; it is not closed yet.
         :raises OSError: it failed.
         """
