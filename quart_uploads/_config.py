@@ -20,7 +20,7 @@ URL_RULE = "/<setname>/<path:filename>"
 N = TypeVar("N", int, float)
 
 StrPath = str | os.PathLike[str]
-Destination = StrPath | Storage[Any]
+Destination = StrPath | Storage
 
 
 class App(Protocol):
@@ -82,7 +82,7 @@ class UploadConfiguration:
         unconditional: bool = False,
     ) -> None:
         # Made once, as one that is not on the disk keeps connections, until one of these attributes is changed.
-        self._made: tuple[str, bool, Storage[Any]] | None = None
+        self._made: tuple[str, bool, Storage] | None = None
         if isinstance(destination, Storage):
             self._made = (destination.location(""), fsync, destination)
             destination = destination.location("")
@@ -101,7 +101,7 @@ class UploadConfiguration:
         """Destination, base URL, allowed and denied extensions."""
         return (self.destination, self.base_url, self.allow, self.deny)
 
-    def storage(self, set_name: str) -> Storage[Any]:
+    def storage(self, set_name: str) -> Storage:
         """Return where the files are kept.
 
         :param set_name: the name of the upload set, for the messages of errors.

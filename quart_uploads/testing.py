@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
-from collections.abc import Callable
+from asyncio import CancelledError
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import IO, Any
+from threading import Event
+from typing import IO
 
 from werkzeug.datastructures import FileStorage, Headers
 
 from ._names import StoredName
 from ._saving import Source, Target, source_of
-from ._threads import Steps, drive, settled
+from ._threads import Steps, cancelled, settled
 from .storage import StagedUpload, Storage
 
 
@@ -66,67 +70,120 @@ class _TestingSource(Source):
 source_of.register(BaseTestingFileStorage, _TestingSource)
 
 
-def check_storage(storage: Storage[Any]) -> None:
-    """Check that a storage keeps what its interface promises. Takes a few seconds, and about 30 MB.
+def check_storage(storage: Storage) -> None:
+    """Check that a storage keeps what its interface promises. Takes a few seconds, and about 50 MB of memory.
 
-    It works in a folder of a random name, and deletes what it stored there. Run it in a test of a storage of your own.
+    It works in a folder of a random name, and deletes what it stored there. It also lists all files of the set, a few
+    times. Run it in a test of a storage of your own. It may miss what goes wrong only now and then, as when two threads
+    meet in one moment.
 
     :raises AssertionError: it breaks a promise; the message says which.
     """
     checks = _Checks(storage)
     try:
         for check in (
+            checks.it_has_a_location,
             checks.what_is_staged_is_not_there,
             checks.a_published_file_is_whole,
             checks.a_deleted_file_is_gone,
             checks.a_name_is_given_once,
             checks.a_file_can_be_replaced,
             checks.what_was_published_can_be_withdrawn,
+            checks.a_file_of_another_upload_is_not_withdrawn,
             checks.a_large_upload_is_one_too,
+            checks.a_cancelled_upload_leaves_nothing,
+            checks.a_file_of_this_machine_can_be_published,
+            checks.a_file_appears_and_is_replaced_whole,
             checks.files_are_read_in_parts,
             checks.names_are_listed_in_order,
             checks.many_can_publish_at_once,
         ):
-            check()
-    finally:
-        for name in list(storage.list(checks.folder)):
-            storage.delete(name)
+            try:
+                check()
+            except AssertionError:
+                raise
+            except Exception as error:
+                what = check.__name__.replace("_", " ")
+                raise AssertionError(f"The storage raised {error!r} where it is checked that {what}") from error
+    except BaseException:
+        with suppress(Exception):  # it is a broken one
+            checks.delete_all()
+        raise
+    checks.delete_all()
+
+
+class _Received:
+    """A local file, as a storage is given it."""
+
+    def __init__(self, content: bytes) -> None:
+        self.size = len(content)
+        self._content = content
+
+    def chunks(self) -> Iterator[bytes]:
+        for start in range(0, self.size, 1 << 20):
+            yield self._content[start : start + (1 << 20)]
 
 
 class _Checks:
     """What a storage has to keep, each by a method."""
 
-    def __init__(self, storage: Storage[Any]) -> None:
+    def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.folder = f"check-{secrets.token_hex(8)}"
+        self.before: Container[str] = ()
 
     def named(self, basename: str, folder: str = "") -> StoredName:
         return StoredName(f"{self.folder}/{folder}".rstrip("/"), basename)
 
-    def stage(self, *contents: bytes, target: StoredName | None = None) -> StagedUpload:
+    def delete_all(self) -> None:
+        for name in list(self.storage.list(self.folder)):
+            self.storage.delete(name)
+
+    def stage(self, *contents: bytes, target: StoredName | None = None, overwrite: bool = False) -> StagedUpload:
         """Stage some content as an operation does, with the name that it is to have if that is needed."""
-        staged: StagedUpload = self.storage.stage()
+        staged = self.storage.stage()
         for content in contents:
             staged.write_all([content])
             if staged.needs_name and target is not None:
-                drive(self.storage.reserve(staged, target))
+                self.storage.reserve(staged, target, overwrite=overwrite)
         return staged
 
     def save(self, content: bytes, target: StoredName, *, overwrite: bool = False) -> None:
-        with self.stage(content) as staged:
-            drive(self.storage.publish(staged, target, overwrite=overwrite))
+        with self.stage(content, target=target, overwrite=overwrite) as staged:
+            self.storage.publish(staged, target, overwrite=overwrite)
 
     def read(self, target: StoredName) -> bytes:
         with self.storage.open(str(target)) as file:
             return file.read()
 
+    def is_listed(self, content: bytes) -> bool:
+        """Return True if the set lists a file that was not there before and has some of the content, or none."""
+        # Others may store files meanwhile.
+        return any(self.has_some(name, content) for name in list(self.storage.list()) if name not in self.before)
+
+    def has_some(self, name: str, content: bytes) -> bool:
+        try:
+            with self.storage.open(name) as file:
+                return file.info.size <= len(content) and content.startswith(file.read())
+        except FileNotFoundError:
+            return False
+
+    def it_has_a_location(self) -> None:
+        location = self.storage.location("")
+        _expect(os.path.isabs(location) or "://" in location, "location() returns an absolute path or a URL")
+
     def what_is_staged_is_not_there(self) -> None:
         target = self.named("staged.txt")
-        with self.stage(b"staged") as staged:
-            _expect(staged.size == 6, "a staged upload knows its size")
+        self.missing(target, "a name that no file has")
+        self.before = set(self.storage.list())
+        content = secrets.token_bytes(100)
+        with self.stage(content) as staged:
+            _expect(staged.size == 100, "a staged upload knows its size")
             _expect(not self.storage.exists(str(target)), "a staged upload is not there")
+            _expect(not self.is_listed(content), "a staged upload is not listed")
         staged.close()  # again
         self.missing(target, "what was staged and not published")
+        _expect(not self.is_listed(content), "nothing is left of an upload that was not published")
 
     def a_published_file_is_whole(self) -> None:
         for content in (b"", b"content", bytes(range(256)) * 5000):
@@ -135,7 +192,7 @@ class _Checks:
                 _expect(not self.storage.is_taken(target), "a free name is not taken")
                 self.save(content, target)
                 _expect(self.storage.is_taken(target), "a name is taken once a file has it")
-                _expect(self.storage.exists(str(target)), "a published file exists, be it empty")
+                _expect(self.storage.exists(str(target)), "a published file exists, even if it is empty")
                 _expect(self.read(target) == content, "a file has the content that was staged")
                 info = self.storage.stat(str(target))
                 _expect((info.name, info.size) == (str(target), len(content)), "stat() knows name and size")
@@ -145,10 +202,10 @@ class _Checks:
         target = self.named("taken.txt")
         self.save(b"first", target)
         with self.stage(b"second") as staged:
-            _raises(FileExistsError, lambda: drive(self.storage.publish(staged, target)), "a name is given once")
+            _raises(FileExistsError, lambda: self.storage.publish(staged, target), "a name is given once")
             _expect(self.read(target) == b"first", "a refused upload leaves what has the name as it was")
             # The same upload gets another name, as a set does it.
-            drive(self.storage.publish(staged, self.named("free.txt")))
+            self.storage.publish(staged, self.named("free.txt"))
         _expect(self.read(self.named("free.txt")) == b"second", "an upload that was refused a name can have another")
 
     def a_file_can_be_replaced(self) -> None:
@@ -162,15 +219,24 @@ class _Checks:
     def what_was_published_can_be_withdrawn(self) -> None:
         target = self.named("withdrawn.txt")
         with self.stage(b"mine") as staged:
-            drive(self.storage.publish(staged, target))
+            self.storage.publish(staged, target)
             self.storage.withdraw(staged, target)
         self.missing(target, "what was withdrawn")
+
+    def a_file_of_another_upload_is_not_withdrawn(self) -> None:
+        target = self.named("of-another.txt")
+        self.save(b"same", target)
         with self.stage(b"same") as staged:
-            drive(self.storage.publish(staged, target))
+            _raises(FileExistsError, lambda: self.storage.publish(staged, target), "a name is given once")
+            self.storage.withdraw(staged, target)
+        self.present(target, b"same", "a refused upload that is withdrawn leaves what has the name")
+        self.storage.delete(str(target))
+        with self.stage(b"same") as staged:
+            self.storage.publish(staged, target)
             self.storage.delete(str(target))
             self.save(b"same", target)
             self.storage.withdraw(staged, target)
-        _expect(self.read(target) == b"same", "what another has put there is not withdrawn, even if it is the same")
+        self.present(target, b"same", "what another has put there is not withdrawn, even if it is the same")
 
     def a_large_upload_is_one_too(self) -> None:
         large, target = [bytes([n]) * (1 << 20) for n in range(9)], self.named("large.bin")
@@ -179,10 +245,72 @@ class _Checks:
             _expect(str(target) not in self.storage.list(self.folder), "an upload that is under way is not listed")
         self.missing(target, "a large upload that was given up")
         with self.stage(*large, b"end", target=target) as staged:
-            drive(self.storage.publish(staged, target))
+            self.storage.publish(staged, target)
             _expect(self.read(target) == b"".join(large) + b"end", "a large file has the content that was staged")
             self.storage.withdraw(staged, target)
         self.missing(target, "a large file that was withdrawn")
+
+    def a_cancelled_upload_leaves_nothing(self) -> None:
+        self.before = set(self.storage.list())
+        for target, overwrite in ((self.named("cancelled.bin"), False), (self.named("not-replaced.bin"), True)):
+            content, is_cancelled = secrets.token_bytes(9 << 20), False
+            with self.storage.stage() as staged:
+                try:
+                    with cancelled():
+                        staged.write_all([content])
+                        if staged.needs_name:
+                            self.storage.reserve(staged, target, overwrite=overwrite)
+                        self.storage.publish(staged, target, overwrite=overwrite)
+                except CancelledError:
+                    is_cancelled = True
+                if not overwrite:
+                    self.storage.withdraw(staged, target)
+            if overwrite and not is_cancelled:
+                self.storage.delete(str(target))  # what has replaced a file stays
+            self.missing(target, "an upload that was cancelled midway")
+            _expect(not self.is_listed(content), "nothing is left of an upload that was cancelled midway")
+
+    def a_file_of_this_machine_can_be_published(self) -> None:
+        content, target = bytes(range(256)) * (9 << 12), self.named("received.bin")
+        staged = self.storage.stage_file(_Received(content))
+        if staged is None:
+            return
+        with staged:
+            _expect(staged.size == len(content), "an upload of a local file knows its size")
+            self.missing(target, "an upload of a local file that was not published")
+            self.storage.publish(staged, target)
+        self.present(target, content, "an upload of a local file has the content of that")
+
+    def a_file_appears_and_is_replaced_whole(self) -> None:
+        first, second = b"1" * (4 << 20), b"2" * (5 << 20)
+        promise = "others see all of a file or nothing, also while it is published or replaced"
+        for number in range(5):
+            target = self.named(f"whole-{number}.bin")
+            for content, allowed in ((first, (None, first)), (second, (first, second))):
+                done = Event()
+                with ThreadPoolExecutor(1) as pool:
+                    seen = pool.submit(self.watch, target, allowed, done)
+                    try:
+                        self.save(content, target, overwrite=content is second)
+                    finally:
+                        done.set()
+                _expect(seen.result(), promise)
+            self.storage.delete(str(target))
+
+    def watch(self, target: StoredName, allowed: Container[bytes | None], done: Event) -> bool:
+        """Return False if a name was seen with anything else than what is allowed."""
+        while not done.is_set():
+            try:
+                found: bytes | None = self.read(target)
+            except FileNotFoundError:
+                found = None
+            except OSError as error:
+                if error.errno != errno.ESTALE:  # it was replaced while it was read, and says so
+                    raise
+                continue
+            if found not in allowed:
+                return False
+        return True
 
     def files_are_read_in_parts(self) -> None:
         content, target = bytes(range(256)) * 10_000, self.named("parts.bin")
@@ -225,9 +353,13 @@ class _Checks:
 
     def missing(self, target: StoredName, what: str) -> None:
         name = str(target)
-        _expect(not self.storage.exists(name) and not self.storage.is_taken(target), f"{what} is not there")
         for method in (self.storage.stat, self.storage.open, self.storage.delete):
-            _raises(FileNotFoundError, partial(method, name), f"{what} is a FileNotFoundError")
+            promise = f"{what} is not there, so that {method.__name__}() raises FileNotFoundError"
+            _raises(FileNotFoundError, partial(method, name), promise)
+        _expect(not self.storage.exists(name) and not self.storage.is_taken(target), f"{what} is not there")
+
+    def present(self, target: StoredName, content: bytes, promise: str) -> None:
+        _expect(self.storage.exists(str(target)) and self.read(target) == content, promise)
 
 
 def _expect(condition: bool, promise: str) -> None:
@@ -240,4 +372,6 @@ def _raises(error: type[Exception], function: Callable[[], object], promise: str
         function()
     except error:
         return
+    except Exception as another:
+        raise AssertionError(f"The storage breaks a promise: {promise}, and not {another!r}") from another
     _expect(False, promise)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import random
 import threading
+import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLAVOURS, tree
+from conftest import FLAVOURS, Flavour, tree
 
 import quart_uploads
 from quart_uploads._threads import steps
 from quart_uploads._threads.steps import drive_async, in_thread, settled
 from quart_uploads._threads.worker import call_in_thread
+from quart_uploads.storage import LocalStorage, StagedFile, StoredName, check_cancelled, staged_file
 
 quart = FLAVOURS["quart"]
 
@@ -118,6 +122,114 @@ async def test_save_all_cancelled_leaves_none(destination: Path, any_staging: No
     with pytest.raises(asyncio.CancelledError):
         await task
     assert tree(destination) == {}
+
+
+class Slowly(LocalStorage):
+    """Publishes by a long transfer, which ends only if it is cancelled, and waits before it takes anything back."""
+
+    def __init__(self, root: Path, *, is_slow: bool = False, is_patient: bool = True) -> None:
+        super().__init__(str(root))
+        self.is_slow = is_slow
+        self.begun, self.cleaning, self.may_clean = threading.Event(), threading.Event(), threading.Event()
+        self._is_patient = is_patient
+
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        super().publish(staged, target, overwrite=overwrite)
+        self.begun.set()
+        if not self._is_patient:
+            raise OSError(errno.EIO, "Input/output error")
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline:
+            check_cancelled()
+            time.sleep(0.001)
+
+    def withdraw(self, staged: StagedFile, target: StoredName) -> None:
+        self.cleaning.set()
+        assert self.may_clean.wait(10)
+        check_cancelled()
+        super().withdraw(staged, target)
+
+    def uset(self) -> quart_uploads.UploadSet:
+        uset = quart_uploads.UploadSet("photos", quart_uploads.IMAGES)
+        uset._config = quart_uploads.UploadConfiguration(self)
+        return uset
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_a_cancelled_save_ends_a_long_transfer_and_cleans_up_even_if_that_is_cancelled_too(
+    destination: Path, descriptors: Any, is_slow: bool
+) -> None:
+    storage = Slowly(destination, is_slow=is_slow)
+    task = asyncio.create_task(storage.uset().save(quart.upload()))
+    await asyncio.to_thread(storage.begun.wait, 10)
+    assert set(tree(destination)) == {"photo.jpg"}
+    task.cancel()
+    assert await asyncio.to_thread(storage.cleaning.wait, 5), "the transfer has ended"
+    for _ in range(3):
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
+    assert not task.done(), "it cleans up, and so it is not over"
+    storage.may_clean.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert tree(destination) == {}
+
+
+async def test_a_save_that_failed_and_is_cancelled_while_it_cleans_up_leaves_nothing(
+    destination: Path, descriptors: Any
+) -> None:
+    storage = Slowly(destination, is_patient=False)
+    task = asyncio.create_task(storage.uset().save(quart.upload()))
+    await asyncio.to_thread(storage.cleaning.wait, 10)
+    task.cancel()
+    await asyncio.wait([task], timeout=0.01)
+    storage.may_clean.set()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    assert tree(destination) == {}
+    assert "Input/output error" in "".join(caught.value.__notes__), "the error of the save is not lost"
+
+
+async def test_a_cancelled_save_ends_a_move_to_another_file_system(
+    destination: Path, descriptors: Any, any_staging: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def copied(source: int, target: int) -> Iterator[int]:
+        for _ in range(20_000):
+            begun.set()
+            time.sleep(0.001)
+            yield 0
+
+    def publish(self: StagedFile, path: str) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(staged_file, "copied", copied)
+    monkeypatch.setattr(StagedFile, "publish", publish)
+    uset = quart_uploads.UploadSet("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    task = asyncio.create_task(uset.save(quart.upload()))
+    assert await asyncio.to_thread(begun.wait, 10)
+    task.cancel()
+    start = time.monotonic()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert time.monotonic() - start < 5
+    assert tree(destination) == {}
+
+
+async def test_a_save_that_is_not_cancelled_checks_in_vain(flavour: Flavour, destination: Path) -> None:
+    class Checking(LocalStorage):
+        def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+            check_cancelled()
+            super().publish(staged, target, overwrite=overwrite)
+            check_cancelled()
+
+    check_cancelled()
+    uset = flavour.UploadSet("photos", flavour.IMAGES)
+    uset._config = flavour.UploadConfiguration(Checking(str(destination)))
+    assert await flavour.run(uset.save, flavour.upload()) == "photo.jpg"
+    assert tree(destination) == {"photo.jpg": b"content"}
 
 
 async def test_an_error_in_a_hook_is_the_error_of_the_save(destination: Path, descriptors: Any) -> None:

@@ -29,7 +29,7 @@ from werkzeug.datastructures import FileStorage
 import quart_uploads
 import quart_uploads.flask
 from quart_uploads._names import StoredName
-from quart_uploads._threads.steps import drive_async
+from quart_uploads._threads.steps import Steps, drive_async
 from quart_uploads.storage import LocalStorage
 
 pytestmark = pytest.mark.slow
@@ -199,7 +199,6 @@ import quart_uploads.flask
 from test_engine import Endless, MIB
 from werkzeug.datastructures import FileStorage
 from quart_uploads._names import StoredName
-from quart_uploads._threads.steps import drive
 
 destination, store, size, kind = json.loads(sys.argv[2])
 files = quart_uploads.flask.UploadSet("files", quart_uploads.flask.ALL)
@@ -221,7 +220,7 @@ else:
     while data := file.read(MIB):
         spool.add([data]) and spool.flush()
     staged = spool.claim(files._storage)
-    drive(files._storage.publish(staged, StoredName("", "large.bin")))
+    files._storage.publish(staged, StoredName("", "large.bin"))
     staged.close()
     spool.close()
 grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
@@ -356,7 +355,11 @@ async def test_a_cancelled_upload_of_a_staged_file_leaves_nothing(engine: Engine
         for _ in range(60):
             file.write(bytes(MIB))
         staged = storage.stage_file(file)
-        task = asyncio.create_task(drive_async(storage.publish(staged, target)))
+
+        def publishing() -> Steps[None]:
+            yield storage.publish(staged, target)
+
+        task = asyncio.create_task(drive_async(publishing()))
         while not (await asyncio.to_thread(engine.multipart_uploads, folder)):
             await asyncio.sleep(0.01)
         task.cancel()

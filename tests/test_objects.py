@@ -11,7 +11,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from stores import LOST, SmallStore
 from quart_uploads import FileTooLarge, InvalidName, upload_saved
 from quart_uploads._config import staging_area
 from quart_uploads._names import StoredName
-from quart_uploads._threads.steps import drive
+from quart_uploads._threads.steps import cancelled
 from quart_uploads.storage._objects import bucket
 from quart_uploads.storage.destination import make_storage
 
@@ -159,7 +160,7 @@ async def test_a_free_number_is_found_in_few_requests(
     storage = photos._storage
     for number in range(500):
         with storage.stage() as staged:
-            drive(storage.publish(staged, StoredName("", f"photo_{number}.jpg" if number else "photo.jpg")))
+            storage.publish(staged, StoredName("", f"photo_{number}.jpg" if number else "photo.jpg"))
     asked: list[StoredName] = []
     is_taken = type(storage).is_taken
     monkeypatch.setattr(type(storage), "is_taken", lambda self, name: asked.append(name) or is_taken(self, name))
@@ -214,7 +215,7 @@ async def test_a_reservation_is_no_file_and_keeps_its_name(flavour: Flavour, pho
     storage = photos._storage
     abandoned = storage.stage()
     abandoned.write(bytes(LARGE))
-    drive(storage.reserve(abandoned, StoredName("", "photo.jpg")))
+    storage.reserve(abandoned, StoredName("", "photo.jpg"))
     for method in (photos.stat, photos.delete):
         with pytest.raises(FileNotFoundError):
             await flavour.run(method, "photo.jpg")
@@ -222,7 +223,7 @@ async def test_a_reservation_is_no_file_and_keeps_its_name(flavour: Flavour, pho
     assert await flavour.run(photos.list) == []
     assert await flavour.run(photos.save, flavour.upload()) == "photo_1.jpg"
     with pytest.raises(FileExistsError):
-        drive(storage.publish(storage.stage(), StoredName("", "photo.jpg")))
+        storage.publish(storage.stage(), StoredName("", "photo.jpg"))
     abandoned.close()
     assert await flavour.run(photos.save, flavour.upload()) == "photo.jpg"
 
@@ -236,7 +237,7 @@ async def test_a_name_that_was_used_in_spite_of_its_reservation_is_left_alone(fl
                 storage = photos._storage
                 with storage.stage() as other:
                     other.write(b"other")
-                    drive(storage.publish(other, StoredName("", "photo.jpg"), overwrite=True))
+                    storage.publish(other, StoredName("", "photo.jpg"), overwrite=True)
             return super().read(size)
 
     with pytest.raises(FileExistsError, match="somebody has used it"):
@@ -568,6 +569,29 @@ async def test_a_large_upload_that_was_completed_is_saved_although_the_answer_wa
     assert await flavour.run(photos.save, flavour.upload(bytes(LARGE)), overwrite=overwrite) == "photo.jpg"
     assert lost
     assert contents(photos) == {"photo.jpg": bytes(LARGE)}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_an_upload_of_a_local_file_that_is_cancelled_midway_is_taken_back_from_the_store(
+    store: SmallStore, overwrite: bool
+) -> None:
+    class Received:
+        size = 40 * MIB
+
+        def chunks(self) -> Iterator[bytes]:
+            for number in range(40):
+                if number == 30:
+                    cancelling.enter_context(cancelled())
+                yield bytes(MIB)
+
+    storage = make_storage("s3://bucket/photos", store.options, "photos", fsync=False, unconditional=False)
+    staged = storage.stage_file(Received())
+    assert staged is not None
+    with staged, ExitStack() as cancelling, pytest.raises(asyncio.CancelledError):
+        storage.publish(staged, StoredName("", "photo.jpg"), overwrite=overwrite)
+    assert ("POST", "/bucket/photos/photo.jpg?uploads") in [(method, path.rstrip("=")) for method, path in store.asked]
+    assert store.objects == {}
+    assert store.uploads == {}
 
 
 def test_the_storage_of_a_url_is_made_without_a_request() -> None:

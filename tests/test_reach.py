@@ -16,7 +16,6 @@ from conftest import Flavour, tree
 
 from quart_uploads._exceptions import InvalidName
 from quart_uploads._names import MAX_DEPTH, StoredName
-from quart_uploads._threads.steps import drive
 from quart_uploads.storage import LocalStorage, reach
 
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
@@ -57,13 +56,13 @@ class Place:
         folder, _, basename = name.rpartition("/")
         with self.storage.stage() as staged:
             staged.write(INSIDE)
-            drive(self.storage.publish(staged, StoredName(folder, basename), overwrite=overwrite))
+            self.storage.publish(staged, StoredName(folder, basename), overwrite=overwrite)
 
     def save_and_withdraw(self, name: str, when_saved: Callable[[], None] = lambda: None) -> None:
         folder, _, basename = name.rpartition("/")
         with self.storage.stage() as staged:
             target = StoredName(folder, basename)
-            drive(self.storage.publish(staged, target))
+            self.storage.publish(staged, target)
             when_saved()
             self.storage.withdraw(staged, target)
 

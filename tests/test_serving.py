@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quart_uploads._names import StoredName
-from quart_uploads._threads.steps import drive
 from quart_uploads.storage import LocalStorage
 
 URL = "/_uploads/files"
@@ -52,7 +51,7 @@ def keep(app: Any, name: str, content: bytes) -> None:
         return
     with storage.stage() as staged:
         staged.write(content)
-        drive(storage.publish(staged, StoredName("", name), overwrite=True))
+        storage.publish(staged, StoredName("", name), overwrite=True)
 
 
 async def test_a_file_is_sent_whole_with_all_its_headers(flavour: Flavour, app: Any, destination: Path) -> None:

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import pytest
 from conftest import STAGINGS
 from engines import BUCKET, Engine
 
-from quart_uploads._names import StoredName
-from quart_uploads.storage import LocalStorage, StagedFile, Storage
+from quart_uploads.storage import (
+    FileInfo,
+    LocalFile,
+    LocalStorage,
+    StagedFile,
+    Storage,
+    StoredFile,
+    StoredName,
+    check_cancelled,
+)
 from quart_uploads.storage.destination import make_storage
 from quart_uploads.testing import check_storage
 
@@ -41,43 +52,128 @@ def test_a_bucket_is_a_storage(engine: Engine) -> None:
     assert engine.multipart_uploads("conformance") == []
 
 
-class Forgetful(LocalStorage):
-    """Breaks one promise at a time."""
+class Overwriting(LocalStorage):
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        super().publish(staged, target, overwrite=True)
 
-    broken = ""
 
-    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> Any:
-        return super().publish(staged, target, overwrite=overwrite or self.broken == "publish")
+class PublishingHalves(LocalStorage):
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        super().publish(staged, target, overwrite=overwrite)
+        with Path(self.path(str(target))).open("r+b") as file:
+            content = file.read()
+            file.truncate(len(content) // 2)
+            sleep(0.005)
+            file.seek(0)
+            file.write(content)
 
+
+class ReplacingInPlace(LocalStorage):
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        if not overwrite or not self.exists(str(target)):
+            super().publish(staged, target)
+            return
+        with Path(self.path(str(target))).open("wb") as file:
+            for chunk in staged.chunks():
+                file.write(chunk)
+                sleep(0.001)
+
+
+class NeverWithdrawing(LocalStorage):
     def withdraw(self, staged: StagedFile, target: StoredName) -> None:
-        if self.broken != "withdraw":
-            super().withdraw(staged, target)
+        pass
 
-    def list(self, folder: str = "") -> Iterator[str]:
-        names = list(super().list(folder))
-        return reversed(names) if self.broken == "list" else iter(names)
 
+class WithdrawingAnything(LocalStorage):
+    def withdraw(self, staged: StagedFile, target: StoredName) -> None:
+        with suppress(FileNotFoundError):
+            self.delete(str(target))
+
+
+class RaisingKeyErrors(LocalStorage):
+    def open(self, name: str) -> StoredFile:
+        if not self.exists(name):
+            raise KeyError(name)
+        return super().open(name)
+
+
+class NeverDeleting(LocalStorage):
     def delete(self, name: str) -> None:
-        if self.broken == "delete":
-            self.stat(name)
-        else:
-            super().delete(name)
+        self.stat(name)
+
+
+class ListingBackwards(LocalStorage):
+    def list(self, folder: str = "") -> Iterator[str]:
+        return reversed(list(super().list(folder)))
+
+
+class ListingWhatIsStaged(LocalStorage):
+    def stage(self) -> StagedFile:
+        Path(self.root).mkdir(exist_ok=True)
+        Path(self.root, "upload.tmp").touch()
+        return super().stage()
+
+
+class KeepingWhatWasCancelled(LocalStorage):
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        draft = Path(self.path("draft"))
+        draft.touch()
+        check_cancelled()
+        draft.unlink()
+        super().publish(staged, target, overwrite=overwrite)
+
+
+class CuttingLocalFiles(LocalStorage):
+    def stage_file(self, file: LocalFile) -> StagedFile:
+        staged = self.stage()
+        staged.write(next(file.chunks()))
+        staged.size = file.size
+        return staged
+
+
+class AlwaysTheSame(LocalStorage):
+    def stat(self, name: str) -> FileInfo:
+        return replace(super().stat(name), etag="1")
+
+
+class SayingNoPath(LocalStorage):
+    def location(self, name: str) -> str:
+        return f"our cellar: {name}"
+
+
+class Breaking(LocalStorage):
+    def list(self, folder: str = "") -> Iterator[str]:
+        raise RuntimeError("not yet written")
 
 
 @pytest.mark.parametrize(
     ("broken", "promise"),
     [
-        ("publish", "a name is given once"),
-        ("withdraw", "what was withdrawn is not there"),
-        ("list", "names are listed in order"),
-        ("delete", "a deleted file is not there"),
+        (Overwriting, "breaks a promise: a name is given once"),
+        (PublishingHalves, "breaks a promise: others see all of a file or nothing, also while it is published"),
+        (ReplacingInPlace, "breaks a promise: others see all of a file or nothing, also while it is published or rep"),
+        (NeverWithdrawing, "breaks a promise: what was withdrawn is not there"),
+        (WithdrawingAnything, "breaks a promise: a refused upload that is withdrawn leaves what has the name"),
+        (RaisingKeyErrors, r"open\(\) raises FileNotFoundError, and not KeyError"),
+        (NeverDeleting, "breaks a promise: a deleted file is not there"),
+        (ListingBackwards, "breaks a promise: names are listed in order"),
+        (ListingWhatIsStaged, "breaks a promise: a staged upload is not listed"),
+        (KeepingWhatWasCancelled, "breaks a promise: nothing is left of an upload that was cancelled midway"),
+        (CuttingLocalFiles, "breaks a promise: an upload of a local file has the content of that"),
+        (AlwaysTheSame, "breaks a promise: the ETag changes with the content"),
+        (SayingNoPath, r"breaks a promise: location\(\) returns an absolute path or a URL"),
+        (Breaking, r"raised RuntimeError\('not yet written'\) where it is checked that what is staged is not there"),
     ],
 )
-def test_the_check_tells_which_promise_is_broken(destination: Path, broken: str, promise: str) -> None:
-    storage = Forgetful(str(destination))
-    storage.broken = broken
+def test_the_check_tells_which_promise_is_broken(destination: Path, broken: type[LocalStorage], promise: str) -> None:
     with pytest.raises(AssertionError, match=promise):
-        check_storage(storage)
+        check_storage(broken(str(destination)))
+
+
+def test_the_check_deletes_what_it_stored_of_a_broken_storage(destination: Path) -> None:
+    with pytest.raises(AssertionError):
+        check_storage(AlwaysTheSame(str(destination)))
+    assert [path for path in destination.rglob("*") if path.is_file()] == []
 
 
 async def test_a_set_can_be_kept_in_a_storage_of_your_own(flavour: Any, destination: Path) -> None:
@@ -85,7 +181,7 @@ async def test_a_set_can_be_kept_in_a_storage_of_your_own(flavour: Any, destinat
         def path(self, name: str) -> str:
             return super().path(f"elsewhere/{name}")
 
-    storage: Storage[Any] = Elsewhere(str(destination))
+    storage: Storage = Elsewhere(str(destination))
     app = flavour.app(UPLOADED_PHOTOS_DEST=storage)
     photos = flavour.UploadSet("photos", flavour.IMAGES)
     flavour.configure_uploads(app, photos)

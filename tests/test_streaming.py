@@ -164,8 +164,7 @@ def test_two_saves_of_one_upload_at_a_time_do_not_take_its_file_from_each_other(
         assert staged is not None
         copying = spool.pieces()
         begin = next(copying)
-        for _ in staged.move_to(str(destination)):
-            pass
+        staged.move_to(str(destination))
         with ExitStack() as others:
             for number in range(5):  # one gets the descriptor that is free now
                 others.enter_context((destination / f"{number}").open("w+b"))

@@ -12,7 +12,7 @@ from typing import IO
 from werkzeug.datastructures import FileStorage
 
 from .._names import StoredName
-from .._threads import Steps, drive
+from .._threads import Steps
 from ..storage import PIPE_PAUSE, LocalStorage
 from .part_head import PartHead
 from .spool import Spool
@@ -80,7 +80,7 @@ class BaseReceivedFile(FileStorage):
             if not self.spool.owns(staged):
                 for pieces in self.spool.pieces():
                     staged.write_all(pieces)
-            drive(storage.publish(staged, StoredName("", basename)))
+            storage.publish(staged, StoredName("", basename))
         finally:
             if not self.spool.owns(staged):
                 staged.close()

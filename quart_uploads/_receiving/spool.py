@@ -104,7 +104,7 @@ class Spool:
         self._offset = file.add(self._pending)
         self._pending = []
 
-    def claim(self, target: Storage[Any]) -> Any:
+    def claim(self, target: Storage) -> Any:
         """Return the content as an upload that is staged in a storage.
 
         The first claim of the storage's own kind gets the file that the bytes were received into. Later ones get

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from werkzeug.datastructures import FileStorage
 
@@ -15,7 +14,7 @@ from .._exceptions import UploadNotAllowed
 from .._names import StoredName, check_stored, free_number, numbered
 from .._receiving import BasePart
 from .._signals import upload_deleted, upload_rejected, upload_saved
-from .._threads import Steps, settled
+from .._threads import Steps, settled, uncancelled
 from ..storage import Storage
 from .rules import Rules
 from .upload import Upload
@@ -41,12 +40,12 @@ def deleting(rules: Rules, filename: str) -> Steps[None]:
         yield from settled(rules.framework.send(upload_deleted, upload_set=rules.upload_set, name=stored))
 
 
-def listing(storage: Storage[Any], folder: str | None) -> list[str]:
+def listing(storage: Storage, folder: str | None) -> list[str]:
     """Return the names of the stored files."""
     return list(storage.list(check_stored(folder.rstrip("/")) if folder else ""))
 
 
-def free_basename(storage: Storage[Any], target_folder: str, basename: str) -> str:
+def free_basename(storage: Storage, target_folder: str, basename: str) -> str:
     """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on, in O(log n) look-ups."""
     name = StoredName(storage.folder_name(target_folder), basename)
     return numbered(basename, free_number(lambda n: storage.is_taken(name.numbered(n))))
@@ -112,5 +111,6 @@ class Saving:
         """Take all of them back, also after the last step: their names are lost to a caller who was cancelled."""
         if not self._is_undone:
             self._is_undone = True
-            for upload in reversed(self._uploads):
-                upload.withdraw(reason)
+            with uncancelled():
+                for upload in reversed(self._uploads):
+                    upload.withdraw(reason)

@@ -41,7 +41,7 @@ class Rules:
         return self.upload_set.config
 
     @cached_property
-    def storage(self) -> Storage[Any]:
+    def storage(self) -> Storage:
         """Where the files of the set are kept."""
         return self.config.storage(self.upload_set.name)
 

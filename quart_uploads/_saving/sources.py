@@ -35,7 +35,7 @@ class Source(ABC):
         """The size in bytes, where it is known before the content is copied."""
         return None
 
-    def claim(self, storage: Storage[Any]) -> StagedUpload | None:
+    def claim(self, storage: Storage) -> StagedUpload | None:
         """Return the content as it is staged in a storage already; ``None`` if it has to be copied."""
         return None
 
@@ -96,7 +96,7 @@ class ReceivedSource(FileSource):
         """The size in bytes."""
         return None if self._file.is_replaced else self._file.spool.size
 
-    def claim(self, storage: Storage[Any]) -> StagedUpload | None:
+    def claim(self, storage: Storage) -> StagedUpload | None:
         """Return the file that it was received into, the first time."""
         claimed: StagedUpload | None = None if self._file.is_replaced else self._file.spool.claim(storage)
         return claimed

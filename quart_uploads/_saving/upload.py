@@ -40,7 +40,7 @@ class Upload:
         self._name = name
         self._overwrite = overwrite
         self._source = source_of(file)
-        self._storage: Storage[Any]
+        self._storage: Storage
         # Names that the same operation gave, those of files of tests among them, which no storage knows of.
         self._given = given
         self._staged: StagedUpload | None = None
@@ -82,11 +82,11 @@ class Upload:
     def publish(self) -> Steps[None]:
         """Give it its name, or another one if that is taken."""
         if self._is_reserved:
-            yield from self._storage.publish(self._staged, self.target, overwrite=self._overwrite)
+            self._storage.publish(self._staged, self.target, overwrite=self._overwrite)
         else:
             yield from self._take_name(self._storage.publish)
 
-    def _take_name(self, take: Callable[..., Steps[None]]) -> Steps[None]:
+    def _take_name(self, take: Callable[..., None]) -> Steps[None]:
         """Find a name that the storage gives it."""
         first, number, attempts = self.target, 0, 0
         while not (yield from self._try_name(take)):
@@ -125,14 +125,14 @@ class Upload:
     def _is_taken(self, name: StoredName) -> bool:
         return name in self._given or self._storage.is_taken(name)
 
-    def _try_name(self, take: Callable[..., Steps[None]]) -> Steps[bool]:
+    def _try_name(self, take: Callable[..., None]) -> Steps[bool]:
         if self._given and self.target in self._given:
             return False
         if self._staged is None:
             return (yield from self._pretend())
         self._has_tried_names = True
         try:
-            yield from take(self._staged, self.target, overwrite=self._overwrite)
+            take(self._staged, self.target, overwrite=self._overwrite)
         except FileExistsError:
             return False
         self._given.add(self.target)

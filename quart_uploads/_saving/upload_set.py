@@ -155,5 +155,5 @@ class BaseUploadSet(ABC):
         return Rules(self, self._framework, counts_up)
 
     @property
-    def _storage(self) -> Storage[Any]:
+    def _storage(self) -> Storage:
         return self.config.storage(self.name)

@@ -1,10 +1,24 @@
 """Blocking work: operations in steps, the thread that makes them, and the heap it needs."""
 
 from .heap import free_memory, keep_large_blocks
-from .steps import Steps, completed, drive, drive_async, drive_inline, in_thread, settled, start_in_thread
+from .steps import (
+    Steps,
+    cancelled,
+    check_cancelled,
+    completed,
+    drive,
+    drive_async,
+    drive_inline,
+    in_thread,
+    settled,
+    start_in_thread,
+    uncancelled,
+)
 
 __all__ = [
     "Steps",
+    "cancelled",
+    "check_cancelled",
     "completed",
     "drive",
     "drive_async",
@@ -14,4 +28,5 @@ __all__ = [
     "keep_large_blocks",
     "settled",
     "start_in_thread",
+    "uncancelled",
 ]

@@ -9,8 +9,9 @@ that a whole small save costs one hop (100 to 150 microseconds).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Generator
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from functools import partial
 from inspect import isawaitable
 from typing import Any, TypeVar
@@ -20,6 +21,59 @@ from .worker import call_in_thread
 T = TypeVar("T")
 
 Steps = Generator[Any, Any, T]
+
+
+class _Cancellation:
+    """Whether a task was cancelled, for the thread that works for it."""
+
+    def __init__(self) -> None:
+        self._is_pending = False
+
+    def request(self) -> None:
+        self._is_pending = True
+
+    def check(self) -> None:
+        if self._is_pending:
+            self._is_pending = False  # what cleans up after it may call this, too
+            raise asyncio.CancelledError
+
+
+_cancellation: ContextVar[_Cancellation | None] = ContextVar("cancellation", default=None)
+
+
+def check_cancelled() -> None:
+    """Raise if the task that waits for this call of a storage was cancelled.
+
+    Call it now and then in a long transfer, in the thread that the storage was called in. It costs next to nothing. Let
+    the error through: the storage is then asked to :meth:`~quart_uploads.storage.Storage.withdraw` the upload, unless
+    it was to replace a file, and in any case the staged upload is closed. In Flask it never raises.
+
+    :raises asyncio.CancelledError: the task was cancelled. It is raised only once, so that cleaning up can go on.
+    """
+    if (cancellation := _cancellation.get()) is not None:
+        cancellation.check()
+
+
+@contextmanager
+def cancelled() -> Iterator[None]:
+    """A context in which the next :func:`check_cancelled` raises, as if a task had been cancelled."""
+    cancellation = _Cancellation()
+    cancellation.request()
+    token = _cancellation.set(cancellation)
+    try:
+        yield
+    finally:
+        _cancellation.reset(token)
+
+
+@contextmanager
+def uncancelled() -> Iterator[None]:
+    """A context in which :func:`check_cancelled` never raises, for cleaning up."""
+    token = _cancellation.set(None)
+    try:
+        yield
+    finally:
+        _cancellation.reset(token)
 
 
 def settled(value: Any) -> Steps[Any]:
@@ -58,15 +112,19 @@ async def drive_async(
 ) -> T:
     """Run an operation in worker threads, and what its hooks returned on the event loop.
 
-    If the task is cancelled, the operation is ended at its next yield and has cleaned up when this returns.
+    If the task is cancelled, the operation is ended at its next yield or :func:`check_cancelled`, and has cleaned up
+    when this returns.
 
     :param undo: is called in a thread if the task is cancelled, with the reason. The operation may have come to its
         end, though its result is lost.
     :param alone: see :func:`start_in_thread`.
     """
 
+    cancellation = _Cancellation()
+
     async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
-        return await in_thread(_advance, resume, value, alone=alone)
+        call = start_in_thread(_advance_for, cancellation, resume, value, alone=alone)
+        return await completed(call, on_cancel=cancellation.request)
 
     def end(reason: BaseException) -> None:
         steps.close()
@@ -112,6 +170,11 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
         return True, stop.value
 
 
+def _advance_for(cancellation: _Cancellation, resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
+    _cancellation.set(cancellation)  # in the context of this call, which is a copy
+    return _advance(resume, value)
+
+
 async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> T:
     """Call a blocking function in a worker thread and wait for it; see :func:`completed`."""
     return await completed(start_in_thread(function, *args, alone=alone))
@@ -129,10 +192,15 @@ def start_in_thread(function: Callable[..., T], /, *args: Any, alone: bool = Fal
     return call_in_thread(bound)
 
 
-async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = None) -> T:
+async def completed(
+    call: Awaitable[T],
+    undo: Callable[[T], object] | None = None,
+    on_cancel: Callable[[], None] = lambda: None,
+) -> T:
     """Wait for work in a thread.
 
     :param undo: is given the result if nobody else will get it.
+    :param on_cancel: is called on cancellation, before the work is waited for.
 
     A thread cannot be interrupted: on cancellation this waits until the work is done, so that nothing
     goes on behind the caller's back, and then raises :exc:`asyncio.CancelledError`.
@@ -140,13 +208,19 @@ async def completed(call: Awaitable[T], undo: Callable[[T], object] | None = Non
     future = asyncio.ensure_future(call)
     try:
         return await asyncio.shield(future)
-    except asyncio.CancelledError:
+    except asyncio.CancelledError as reason:
+        on_cancel()
         while not future.done():
             try:
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue
         # The exception has to be retrieved, or asyncio would report it as lost.
-        if not future.cancelled() and future.exception() is None and undo is not None:
+        error = None if future.cancelled() else future.exception()
+        for note in getattr(error, "__notes__", ()):  # what could not be cleaned up
+            reason.add_note(note)
+        if isinstance(error, Exception):
+            reason.add_note(f"What was waited for failed: {error!r}")
+        if not future.cancelled() and error is None and undo is not None:
             undo(future.result())
         raise

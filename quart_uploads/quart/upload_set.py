@@ -182,7 +182,7 @@ class UploadSet(BaseUploadSet):
 class AsyncStoredFile:
     """A stored file, open for reading; an async context manager. Iterating it yields chunks of at most 1 MiB."""
 
-    def __init__(self, storage: Storage[Any], name: str) -> None:
+    def __init__(self, storage: Storage, name: str) -> None:
         self._storage = storage
         self._name = name
         self._stored: StoredFile | None = None

@@ -4,9 +4,10 @@ Public is what ``__all__`` names; the rest is for the other rooms.
 """
 
 from .._names import StoredName
+from .._threads import check_cancelled
 from ._copy import PIPE_PAUSE as PIPE_PAUSE
 from ._copy import written as written
-from .base import StagedUpload, Storage, not_found
+from .base import LocalFile, StagedUpload, Storage, not_found
 from .destination import below as below
 from .destination import is_local as is_local
 from .destination import make_storage as make_storage
@@ -21,11 +22,13 @@ from .stored_file import FileInfo, StoredFile
 
 __all__ = [
     "FileInfo",
+    "LocalFile",
     "LocalStorage",
     "StagedFile",
     "StagedUpload",
     "Storage",
     "StoredFile",
     "StoredName",
+    "check_cancelled",
     "not_found",
 ]

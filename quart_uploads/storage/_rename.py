@@ -1,6 +1,6 @@
 """Rename a file unless the new name is taken, for file systems that have no hard links.
 
-Python has no call for it: :func:`os.rename` refuses to replace a file on Windows only.
+Python has no call for it: :func:`os.rename` replaces a file that has the name.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ def rename_exclusively(source: str, target: str) -> None:
     :raises FileExistsError: the target exists.
     :raises OSError: it failed otherwise; with ENOTSUP, the platform has no such call.
     """
-    if os.name == "nt":
-        os.rename(source, target)
-        return
     library = ctypes.CDLL(None, use_errno=True)
     old, new = os.fsencode(source), os.fsencode(target)
     if hasattr(library, "renameat2"):

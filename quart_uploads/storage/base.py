@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import errno
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Any, Protocol, Self
 
 from .._names import StoredName
 from .stored_file import FileInfo, StoredFile
 
-if TYPE_CHECKING:
-    from .staged_file import StagedFile
+
+class LocalFile(Protocol):
+    """An open file of this machine that has the content of an upload."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        ...
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the content from its start, in chunks of at most 1 MiB.
+
+        :raises OSError: it cannot be read.
+        :raises ValueError: it was changed since it was received.
+        """
+        ...
 
 
 class StagedUpload(ABC):
@@ -23,29 +37,36 @@ class StagedUpload(ABC):
 
     @abstractmethod
     def write(self, data: bytes | memoryview) -> None:
-        """Append all of the data.
+        """Append all of the data, and add its length to :attr:`size`.
 
+        :param data: may be changed by the caller once this has returned.
         :raises OSError: it could not be written.
         """
 
     def write_all(self, pieces: list[bytes]) -> None:
-        """Append many pieces."""
+        """Append many pieces. By default, :meth:`write` each.
+
+        :raises OSError: they could not be written.
+        """
         for piece in pieces:
             self.write(piece)
 
     @property
     def needs_name(self) -> bool:
-        """Whether :meth:`Storage.reserve` has to be called before more is written."""
+        """Whether :meth:`Storage.reserve` has to be called before more is written. By default, never."""
         return False
 
     @property
     def closes_at_once(self) -> bool:
-        """Whether :meth:`close` waits for nothing once it was published."""
+        """Whether :meth:`close` waits for nothing once it was published. By default, it is taken to block."""
         return False
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of it; if it was not published, nothing is left of it. Closing it again does nothing."""
+        """Release what it takes. If it was not published, nothing is left of it. Closing it again does nothing.
+
+        :raises OSError: an error that may be about the content.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -56,63 +77,76 @@ class StagedUpload(ABC):
         self.close()
 
 
-S = TypeVar("S", bound=StagedUpload)
-
-
-class Storage(ABC, Generic[S]):
+class Storage(ABC):
     """Keeps the files of one upload set. Every method blocks, and may be called by many threads at once.
 
-    Names are those in the set, with ``/`` between folders: they are clean and lead nowhere else. What happens
-    in steps is a generator, which may yield where it can be ended: a long transfer yields now and then, and if it
-    is closed there, nothing is left of it once the staged upload is closed.
+    Names are those in the set, with ``/`` between folders. They are clean and lead to no other place. What
+    :meth:`stage` returns is a :class:`StagedUpload` of the storage's own, and no other is given to its methods.
+
+    Where saving or deleting may take seconds, it calls :func:`check_cancelled` now and then.
     """
 
     @abstractmethod
-    def stage(self) -> S:
+    def stage(self) -> StagedUpload:
         """Start an upload that nobody sees.
 
         :raises OSError: it cannot be started.
         """
 
-    def stage_file(self, file: StagedFile) -> S | None:
-        """Stage the content of a local file without reading it before it is published.
+    def stage_file(self, file: LocalFile) -> StagedUpload | None:
+        """Stage the content of a file of this machine. It need not be read before it is published.
 
-        :returns: ``None``, as here, if the content has to be written to what :meth:`stage` returns.
+        :param file: stays open until the staged upload is closed, and is not to be closed here.
+        :returns: ``None``, as by default, if the content has to be written to what :meth:`stage` returns.
+        :raises OSError: it cannot be started.
         """
         return None
 
-    def reserve(self, staged: S, target: StoredName, *, overwrite: bool = False) -> Generator[None, None, None]:
-        """Take the name of an upload that is not complete, in steps, if the storage has to write under a name.
+    # Any, as each storage has its own kind of staged upload, and gets no other.
+    def reserve(self, staged: Any, target: StoredName, *, overwrite: bool = False) -> None:
+        """Take the name of an upload that is not complete, for a storage that has to write under a name.
 
-        It is called only for what says that it :attr:`~StagedUpload.needs_name`. Nothing may be visible by that name
-        before the upload is published.
+        It is called only for an upload that says that it :attr:`~StagedUpload.needs_name`. Nothing may be visible by
+        that name before the upload is published.
 
+        :param staged: what :meth:`stage` returned.
+        :param overwrite: let the upload replace what has the name by the time that it is published.
         :raises FileExistsError: the name is taken.
+        :raises OSError: it failed otherwise.
         """
         raise NotImplementedError
 
     @abstractmethod
-    def publish(self, staged: S, target: StoredName, *, overwrite: bool = False) -> Generator[None, None, None]:
-        """Give a staged upload its name, in steps: whoever looks sees all of it or nothing.
+    def publish(self, staged: Any, target: StoredName, *, overwrite: bool = False) -> None:
+        """Give a staged upload its name. Others see all of it or nothing, at any time.
 
+        If the name is taken, it is called again with the same upload and another name.
+
+        :param staged: what :meth:`stage` or :meth:`stage_file` returned. It is closed afterwards, not here.
         :param overwrite: replace what has the name.
-        :raises FileExistsError: the name is taken. Whatever has it is as it was.
+        :raises FileExistsError: the name is taken. What has it is as it was.
         :raises OSError: it failed otherwise.
         """
 
     @abstractmethod
-    def withdraw(self, staged: S, target: StoredName) -> None:
-        """Undo :meth:`reserve` and :meth:`publish`, also where they failed, unless another has the name by now."""
+    def withdraw(self, staged: Any, target: StoredName) -> None:
+        """Undo :meth:`reserve` and :meth:`publish`, also where they failed, unless another has the name by now.
 
-    @abstractmethod
+        It is not called for an upload that was to replace a file. :meth:`StagedUpload.close` is called for all.
+
+        :param staged: what :meth:`stage` or :meth:`stage_file` returned; it is not closed yet.
+        :raises OSError: it failed.
+        """
+
     def is_taken(self, target: StoredName) -> bool:
-        """Tell whether :meth:`publish` would find the name taken."""
+        """Return True if :meth:`publish` would find the name taken. By default, if a file of the set has it."""
+        return self.exists(str(target))
 
     @abstractmethod
     def stat(self, name: str) -> FileInfo:
-        """Return what is known of a file.
+        """Return the metadata of a file.
 
-        :raises FileNotFoundError: the set has no such file.
+        :raises FileNotFoundError: the set has no such file; see :func:`not_found`.
         """
 
     @abstractmethod
@@ -133,15 +167,19 @@ class Storage(ABC, Generic[S]):
     def list(self, folder: str = "") -> Iterator[str]:
         """Yield the names of the files in a folder and in those below it, in the order of the names.
 
-        Names with a segment that begins with a dot are left out, as all other methods do not find them.
+        The order is that of their segments: ``a/c`` comes before ``a.b``. What is staged is left out, and so are names
+        with a segment that begins with a dot, which no other method finds.
         """
 
     @abstractmethod
     def location(self, name: str) -> str:
-        """Return where a name is kept, for people to read: a path, or a URL without secrets."""
+        """Return where a name is kept, for people to read: an absolute path, or a URL without secrets.
+
+        It does not block. If ``location("")`` is a path, uploads are staged in that directory while they arrive.
+        """
 
     def exists(self, name: str) -> bool:
-        """Tell whether the set has a file of this name."""
+        """Return True if the set has a file of this name. By default, if :meth:`stat` finds it."""
         try:
             self.stat(name)
         except FileNotFoundError:
@@ -151,12 +189,15 @@ class Storage(ABC, Generic[S]):
     def path(self, name: str) -> str:
         """Return the absolute path that a stored name has.
 
-        :raises NotImplementedError: as here, where the files are not on the disk.
+        :raises NotImplementedError: the files are not on the disk. By default, they are not.
         """
         raise NotImplementedError(f"{self.location(name)} has no path, as it is on no disk: use open() or url()")
 
     def folder_path(self, folder: str) -> str:
-        """Return where a folder is kept, as ``resolve_conflict`` is told; it need not exist."""
+        """Return where a folder is kept, as ``resolve_conflict`` is told it. It need not exist.
+
+        By default, its :meth:`location`.
+        """
         return self.location(folder)
 
     def folder_name(self, folder_path: str) -> str:
@@ -169,9 +210,10 @@ class Storage(ABC, Generic[S]):
     signs: bool = False
 
     def sign(self, name: str, seconds: int) -> str:
-        """Return a URL by which everybody can fetch a file for some time.
+        """Return a URL by which everyone who has it can fetch a file.
 
-        :raises NotImplementedError: the storage has no such URLs.
+        :param seconds: for which the URL is valid.
+        :raises NotImplementedError: the storage has no such URLs. By default, it has none.
         """
         raise NotImplementedError(f"{self.location(name)} has no signed URL")
 

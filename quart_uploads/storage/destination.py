@@ -34,7 +34,7 @@ def is_local(destination: str) -> bool:
 
 def make_storage(
     destination: str, options: Mapping[str, Any], set_name: str, *, fsync: bool, unconditional: bool
-) -> Storage[Any]:
+) -> Storage:
     """Return the storage for a destination.
 
     :param destination: a path or a URL.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 
@@ -20,14 +20,14 @@ from .stored_file import FileInfo, StoredFile
 
 # What a look-up answers for a name that no file can have: there is no such file.
 _NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})
-# Characters that a path may have on every system: Windows takes 260, macOS 1,024 bytes, Linux 4,096.
+# Characters that a path may have on every system: macOS takes 1,024 bytes, Linux 4,096.
 _SHORT_PATH = 255
-# O_NONBLOCK: opening a pipe that somebody put there must not wait for its other end.
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+# O_NONBLOCK: opening a pipe that was put there must not wait for its other end.
+_READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
-class LocalStorage(Storage[StagedFile]):
-    """Keeps the files of one set below one directory. Every method blocks.
+class LocalStorage(Storage):
+    """Keeps the files of one set below one directory, on a POSIX system. Every method blocks.
 
     :param root: the directory, made when the first file is staged.
     :param fsync: return from :meth:`publish` only when the file would survive a loss of power.
@@ -60,7 +60,7 @@ class LocalStorage(Storage[StagedFile]):
     def folder_name(self, folder_path: str) -> str:
         """Return the folder that :meth:`folder_path` returned this for."""
         relative = os.path.relpath(folder_path, self.root)
-        return "" if relative == os.curdir else relative.replace(os.sep, "/")
+        return "" if relative == os.curdir else relative
 
     def stage(self) -> StagedFile:
         """Start a new file that nobody sees.
@@ -73,10 +73,8 @@ class LocalStorage(Storage[StagedFile]):
             make_directory(self.root, fsync=self._fsync)
             return StagedFile(self.root)
 
-    def publish(
-        self, staged: StagedFile, target: StoredName, *, overwrite: bool = False
-    ) -> Generator[None, None, None]:
-        """Give a staged file its name, in one step; only where it has to be copied first are there more.
+    def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
+        """Give a staged file its name. It takes long only where the file has to be copied to another file system.
 
         :param overwrite: replace what has the name.
         :raises FileExistsError: the name is taken.
@@ -98,7 +96,7 @@ class LocalStorage(Storage[StagedFile]):
             remedied.add(problem)
             if problem == errno.EXDEV:
                 # Something is mounted below the root, or it was staged elsewhere.
-                yield from staged.move_to(self.folder_path(target.folder))
+                staged.move_to(self.folder_path(target.folder))
                 if self._fsync:
                     staged.sync()
             else:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 # With O_PATH nothing is read and no device is started (open(2)), and a file needs no permission to be read.
-_FLAGS = getattr(os, "O_PATH", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = getattr(os, "O_PATH", 0) | os.O_CLOEXEC
 _HAS_LINKS_OF_DESCRIPTORS = hasattr(os, "O_PATH") and os.path.exists("/proc/self/fd")
 
 

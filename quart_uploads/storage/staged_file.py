@@ -16,6 +16,7 @@ from io import BufferedReader, FileIO
 from threading import Lock
 from typing import IO
 
+from .._threads import check_cancelled
 from ._copy import copied
 from ._rename import rename_exclusively
 from .base import StagedUpload
@@ -32,8 +33,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
 _MODE = 0o666  # less the umask, as for any file that a program makes
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-_FLAGS = os.O_RDWR | _CLOEXEC | getattr(os, "O_BINARY", 0)
+_FLAGS = os.O_RDWR | os.O_CLOEXEC
 
 # An anonymous file gets its name by way of its link in /proc.
 _HAS_ANONYMOUS = hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd")
@@ -160,12 +160,15 @@ class StagedFile(StagedUpload):
         """Return when the content is on the disk."""
         os.fsync(self._file.fileno())
 
-    def move_to(self, directory: str, *, named: bool = False) -> Iterator[None]:
-        """Become a file that is staged elsewhere, with the same content, in steps."""
+    def move_to(self, directory: str, *, named: bool = False) -> None:
+        """Become a file that is staged elsewhere, with the same content.
+
+        :raises asyncio.CancelledError: it was cancelled midway, and is as it was; see :func:`check_cancelled`.
+        """
         with StagedFile(directory, named=named) as copy:
             for count in self.copy_to(copy._file.fileno()):
                 copy.size += count
-                yield
+                check_cancelled()
             with self._lock:
                 self._file, copy._file = copy._file, self._file
                 self._part, copy._part = copy._part, self._part
@@ -224,8 +227,7 @@ class StagedFile(StagedUpload):
                 raise
             # A security module may forbid links through /proc; those of named files may still be allowed.
             # The path may lead by a descriptor, which is closed before the hidden name is removed.
-            for _ in self.move_to(os.path.realpath(os.path.dirname(path)), named=True):
-                pass
+            self.move_to(os.path.realpath(os.path.dirname(path)), named=True)
             self.publish(path)
 
     @property

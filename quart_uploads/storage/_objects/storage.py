@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import secrets
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, BinaryIO, cast
 
@@ -12,10 +12,10 @@ from ..._exceptions import InvalidName
 from ..._media_types import content_type, is_active, sent_type
 from ..._names import StoredName, is_hidden, is_stored
 from ..._redaction import without_secrets
+from ..._threads import check_cancelled
 from ..._wording import shown
-from ..base import Storage, not_found
-from ..staged_file import StagedFile
-from ..stored_file import PIECE, FileInfo, StoredFile
+from ..base import LocalFile, Storage, not_found
+from ..stored_file import FileInfo, StoredFile
 from .bucket import Bucket
 from .proof import ID, RESERVED, STATE, Proof, UnsafeStore, proofs_of, prove_condition, prove_multipart
 from .ranged import RangedReader
@@ -28,7 +28,7 @@ _MAX_KEY = 1024
 _TRIES = 5
 
 
-class ObjectStorage(Storage[ObjectUpload]):
+class ObjectStorage(Storage):
     """Keeps the files of one set in a bucket. Every method blocks.
 
     :param url: ``s3://bucket/folder``, ``gs://...``, ``az://container/...``, or ``memory://name/...``.
@@ -64,13 +64,11 @@ class ObjectStorage(Storage[ObjectUpload]):
         """Start an upload that nobody sees."""
         return ObjectUpload(self._abort)
 
-    def stage_file(self, file: StagedFile) -> ObjectUpload:
+    def stage_file(self, file: LocalFile) -> ObjectUpload:
         """Stage the content of a local file, which is read when it is published."""
         return ObjectUpload(self._abort, file)
 
-    def reserve(
-        self, staged: ObjectUpload, target: StoredName, *, overwrite: bool = False
-    ) -> Generator[None, None, None]:
+    def reserve(self, staged: ObjectUpload, target: StoredName, *, overwrite: bool = False) -> None:
         """Take a name by an empty object, which no other method shows, and send what is there of the upload.
 
         :raises FileExistsError: the name is taken.
@@ -81,17 +79,11 @@ class ObjectStorage(Storage[ObjectUpload]):
             self._require(self._proofs.multipart, prove_multipart)
             self._create(staged, name, b"", {**attributes, STATE: RESERVED})
         staged.writer = self._bucket.start_multipart(name, attributes, SINGLE)
-        sent = 0
         for piece in staged.take_content():
             staged.writer.write(piece)
-            sent += len(piece)
-            if sent >= PIECE:
-                sent = 0
-                yield
+            check_cancelled()
 
-    def publish(
-        self, staged: ObjectUpload, target: StoredName, *, overwrite: bool = False
-    ) -> Generator[None, None, None]:
+    def publish(self, staged: ObjectUpload, target: StoredName, *, overwrite: bool = False) -> None:
         """Store a small upload in one request, complete that of a large one.
 
         :raises FileExistsError: the name is taken, or what was put there to reserve it is gone.
@@ -106,7 +98,7 @@ class ObjectStorage(Storage[ObjectUpload]):
                 self._create(staged, name, staged.content(), attributes)
             return
         if staged.writer is None:
-            yield from self.reserve(staged, target, overwrite=overwrite)
+            self.reserve(staged, target, overwrite=overwrite)
         self._complete(staged, target)
 
     def _complete(self, staged: ObjectUpload, target: StoredName) -> None:

@@ -6,8 +6,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..base import StagedUpload
-from ..staged_file import StagedFile
+from ..base import LocalFile, StagedUpload
 
 #: Bytes that one request stores. More are sent as a multipart upload, in parts of this size, of which S3 takes 10,000.
 SINGLE = 8 << 20
@@ -23,7 +22,7 @@ class ObjectUpload(StagedUpload):
     def __init__(
         self,
         abort: Callable[[ObjectUpload], None],
-        source: StagedFile | None = None,
+        source: LocalFile | None = None,
     ) -> None:
         self.size: int = 0 if source is None else source.size
         #: Tells it from another upload of the same content.
