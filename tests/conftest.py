@@ -19,6 +19,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from engines import Engine, running
 from flask import Flask
+from hypothesis import settings
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
 from stores import SmallStore, small_store
@@ -29,6 +30,14 @@ import quart_uploads
 import quart_uploads.flask
 from quart_uploads.storage import staged_file
 from quart_uploads.storage._objects import proof
+
+# Rare cases are looked for where there is time: the fast tests make do with the most likely ones.
+settings.register_profile("thorough", deadline=None, max_examples=300)
+settings.register_profile("fast", deadline=None, max_examples=25)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("fast" if config.option.markexpr == "not slow" else "thorough")
 
 
 @pytest.fixture(autouse=True)

@@ -74,6 +74,7 @@ def test_lost_and_damaged_files_are_told_apart(tmp_path: Path) -> None:
     assert found == {"stored": 6, "lost": 2, "damaged": 3}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("benchmarks")
 def test_the_slope_on_logarithmic_axes_is_the_exponent() -> None:
     import plots

@@ -83,6 +83,7 @@ async def test_a_buffer_that_the_server_uses_again_does_not_change_the_upload(ap
     assert tree(destination) == {"a.bin": bytes(range(256)) * 1000}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/form", "/stream", "/late"])
 async def test_many_messages_of_two_bytes_take_little_memory(app: Any, path: str) -> None:
     amount = 60_000

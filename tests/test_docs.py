@@ -175,6 +175,7 @@ def test_the_apps_of_the_readme_do_what_they_seem_to(folder: Path, namespace: di
     assert ask_flask("notes.docx")[0] == 415
 
 
+@pytest.mark.slow
 def test_the_tests_of_the_guide_to_testing_pass(folder: Path) -> None:
     guide = blocks(ROOT / "docs" / "how-to" / "testing.md")
     code = "\n".join(block.code for block in guide if block.language == "python")

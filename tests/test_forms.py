@@ -7,7 +7,7 @@ from io import BytesIO
 
 import pytest
 from decoding import NO_LIMITS, PARTS, Part, decode, decode_pieces, encode, in_pieces, outcome
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import BadRequest, RequestEntityTooLarge
 from werkzeug.formparser import MultiPartParser
@@ -18,7 +18,6 @@ from quart_uploads._receiving.part_head import MAX_HEADERS, PartHead
 from quart_uploads._threads.steps import drive
 
 
-@settings(max_examples=300)
 @given(parts=PARTS, cuts=st.lists(st.integers(0, 10_000), max_size=20))
 def test_any_form_cut_anywhere_comes_back_equal(parts: list[Part], cuts: list[int]) -> None:
     if any(b"boundary0" in content for _, _, content in parts):
@@ -154,7 +153,6 @@ def test_a_form_has_the_line_break_of_its_first_boundary(line_break: bytes) -> N
         assert decode(body, "multipart/form-data; boundary=b", [cut]) == [("f", "a", content), ("f", "a", b"")]
 
 
-@settings(max_examples=300)
 @given(parts=PARTS, boundary=st.from_regex(r"[0-9A-Za-z'()+_,./:=?-]{1,70}", fullmatch=True))
 def test_a_form_that_werkzeug_reads_is_read_alike(parts: list[Part], boundary: str) -> None:
     if any(boundary.encode() in content for _, _, content in parts):

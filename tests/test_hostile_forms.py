@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 from decoding import in_pieces, outcome
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.exceptions import HTTPException
 
@@ -52,7 +52,6 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=500)
 @given(fragments=st.lists(FRAGMENTS, max_size=30), cuts=st.lists(st.integers(0, 1000), max_size=5))
 def test_the_pieces_never_decide_what_a_form_has(fragments: list[bytes], cuts: list[int]) -> None:
     body = b"".join(fragments)
@@ -89,7 +88,9 @@ def cpu(pieces: list[bytes], content_type: str) -> float:
 
 
 @pytest.mark.parametrize("boundary", ["b", "-" * 200, "----WebKitFormBoundary7MA4YWxkTrZu0gW", "='" * 100])
-@pytest.mark.parametrize(("size", "amount"), [(1, 20_000), (1000, 1 << 20), (65_536, 4 << 20)])
+@pytest.mark.parametrize(
+    ("size", "amount"), [pytest.param(1, 20_000, marks=pytest.mark.slow), (1000, 1 << 20), (65_536, 4 << 20)]
+)
 def test_hostile_bytes_cost_little_more_than_zeros(boundary: str, size: int, amount: int) -> None:
     """What they cost, with some measuring error, and not how long they take."""
     dashes = b"--" + boundary.encode()
@@ -106,6 +107,7 @@ def test_hostile_bytes_cost_little_more_than_zeros(boundary: str, size: int, amo
             assert best(start(dashes), repeated(dashes)) < 5 * zeros, f"{attack} in the {place}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_hostile_bytes_take_no_memory(place: str) -> None:
     """Whatever is sent, the decoder keeps no more of it than the headers of one part."""

@@ -60,14 +60,14 @@ async def test_a_free_number_is_found_in_few_look_ups(
 ) -> None:
     destination.mkdir()
     (destination / "photo.jpg").touch()
-    for number in range(1, 10_001):
+    for number in range(1, 1001):
         (destination / f"photo_{number}.jpg").touch()
     looked_up: list[str] = []
     exists = os.path.exists
     monkeypatch.setattr(os.path, "exists", lambda path: looked_up.append(path) or exists(path))
-    assert await flavour.run(photos.save, flavour.upload()) == "photo_10001.jpg"
-    # 14 to double past 10,000 and 13 to halve back; /proc is looked up once.
-    assert len(looked_up) <= 30
+    assert await flavour.run(photos.save, flavour.upload()) == "photo_1001.jpg"
+    # 10 to double past 1,000 and 10 to halve back; /proc is looked up once.
+    assert len(looked_up) <= 24
 
 
 async def test_a_dangling_link_and_a_directory_have_their_names_too(
@@ -124,7 +124,7 @@ async def test_one_upload_can_be_saved_twice_and_the_files_share_nothing(
 async def test_saves_of_one_upload_at_the_same_time_do_not_mix(
     flavour: Flavour, photos: Any, destination: Path, tmp_path: Path
 ) -> None:
-    content = os.urandom(20_000_000)
+    content = os.urandom(3_000_000)
     (tmp_path / "source").write_bytes(content)
     with (tmp_path / "source").open("rb") as stream:
         upload = flavour.storage_class(stream, "photo.jpg")
@@ -340,9 +340,7 @@ NASTY = st.lists(
 ).map("".join)
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=200
-)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(sent=NASTY, folder=st.none() | NASTY, name=st.none() | NASTY)
 async def test_whatever_the_names_a_file_is_stored_inside_the_set_or_refused(
     flavour: Flavour, photos: Any, tmp_path: Path, sent: str, folder: str | None, name: str | None

@@ -125,7 +125,7 @@ async def test_an_empty_range_counts_no_more_than_another(flavour: Flavour, app:
     assert (status, body) == (200, content)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(start=st.integers(0, 3_000_000), length=st.integers(1, 3_000_000))
 async def test_any_range_is_that_part_of_the_file(
     flavour: Flavour, app: Any, destination: Path, start: int, length: int
