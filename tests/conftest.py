@@ -31,6 +31,9 @@ import quart_uploads.flask
 from quart_uploads.storage import staged_file
 from quart_uploads.storage._objects import proof
 
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
 # Rare cases are looked for where there is time: the fast tests make do with the most likely ones.
 settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.register_profile("fast", deadline=None, max_examples=25)

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+from conftest import ROOT
 from engines import Engine
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
@@ -25,7 +26,6 @@ import quart_uploads
 from quart_uploads import UploadSet, configure_uploads
 from quart_uploads._config import min_rate
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 OBJECT_STORAGE = ROOT / "docs" / "how-to" / "object-storage.md"  # needs an object store
 PAGES.remove(OBJECT_STORAGE)
