@@ -15,7 +15,7 @@ from decoding import in_pieces
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-CASES = json.loads((TESTS / "cases/forms.json").read_text())
+CASES = json.loads((TESTS / "receiving/cases/forms.json").read_text())
 
 
 class Pieces(io.RawIOBase):
