@@ -145,8 +145,8 @@ def measure(session: nox.Session) -> None:
 def fuzz(session: nox.Session) -> None:
     """Look for hostile forms for five minutes; ``-- -max_total_time=60`` for one."""
     install(session, "fuzz")
-    options = ["-dict=tests/forms.dict", "-max_len=2000", *(session.posargs or ["-max_total_time=300"])]
-    session.run("python", "tests/fuzz_forms.py", *options, env={"PYTHONPATH": "tests"})
+    options = ["-dict=tests/receiving/forms.dict", "-max_len=2000", *(session.posargs or ["-max_total_time=300"])]
+    session.run("python", "tests/receiving/fuzz_forms.py", *options, env={"PYTHONPATH": "tests"})
 
 
 @nox.session

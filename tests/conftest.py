@@ -31,6 +31,9 @@ import quart_uploads.flask
 from quart_uploads.storage import staged_file
 from quart_uploads.storage._objects import proof
 
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+
 # The whole of a request runs below these, the app's own code too.
 BELOW_WHICH_VIEWS_RUN = ["quart_uploads.quart.connection", "quart_uploads.quart._compat"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import hmac
+import io
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ from typing import Any
 
 from servers import free_port
 
+MIB = 1 << 20
 BUCKET = "demo"
 KEY, SECRET, REGION = "testkey", "testsecret", "us-east-1"
 
@@ -181,3 +183,26 @@ def running(folder: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.stop()
+
+
+class Endless(io.RawIOBase):
+    """A stream of so many bytes that it takes no memory to make."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.digest = hashlib.sha256()
+
+    def read(self, size: int = -1, /) -> bytes:
+        size = min(size, self.left)
+        self.left -= size
+        data = self.left.to_bytes(8, "big") * (size // 8)
+        self.digest.update(data)
+        return data
+
+    def seekable(self) -> bool:
+        return False
+
+
+def content_of(number: int) -> bytes:
+    """What tells one upload from the others, in every part of it. Some are too large for one request."""
+    return number.to_bytes(4, "big") * ((9 * MIB if number % 40 == 0 else 10_000) // 4)

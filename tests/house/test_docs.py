@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
+from conftest import ROOT
 from engines import Engine
 from quart import Quart
 from quart.datastructures import FileStorage as QuartFileStorage
@@ -26,7 +27,6 @@ import quart_uploads
 from quart_uploads import UploadSet, configure_uploads
 from quart_uploads._config import min_rate
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "tutorial.md", *sorted((ROOT / "docs" / "how-to").glob("*.md"))]
 OBJECT_STORAGE = ROOT / "docs" / "how-to" / "object-storage.md"  # needs an object store
 PAGES.remove(OBJECT_STORAGE)

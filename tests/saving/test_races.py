@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import FLAVOURS, STAGINGS
+from conftest import FLAVOURS, STAGINGS, TESTS
 from werkzeug.datastructures import FileStorage
+from writers import configured, content
 
 import quart_uploads
 import quart_uploads.flask
@@ -25,12 +26,6 @@ from quart_uploads.storage.staged_file import StagedFile
 pytestmark = pytest.mark.slow
 
 SAVES = 1000
-SIZE = 10_000
-
-
-def content(number: int) -> bytes:
-    """What tells one upload from the others, in every part of it."""
-    return number.to_bytes(4, "big") * (SIZE // 4)
 
 
 def uploads() -> list[FileStorage]:
@@ -44,12 +39,6 @@ def check(destination: Path, names: list[str]) -> None:
     assert set(names) == {"photo.jpg", *(f"photo_{number}.jpg" for number in range(1, SAVES))}
     stored = {(destination / name).read_bytes() for name in names}
     assert stored == {content(number) for number in range(SAVES)}
-
-
-def configured(uset_class: Any, destination: Path) -> Any:
-    uset = uset_class("photos", quart_uploads.IMAGES)
-    uset._config = quart_uploads.UploadConfiguration(destination)
-    return uset
 
 
 async def test_a_thousand_tasks_get_a_thousand_files(destination: Path, any_staging: None) -> None:
@@ -89,7 +78,7 @@ import asyncio, sys
 sys.path.insert(0, {tests!r})
 import pytest
 from conftest import FLAVOURS, STAGINGS
-from test_races import configured, content
+from writers import configured, content
 import quart_uploads
 
 async def main(staging, destination, start, stop):
@@ -108,7 +97,7 @@ def test_a_thousand_saves_by_four_processes_get_a_thousand_files(
     destination: Path, staging: Callable[..., None]
 ) -> None:
     quarter = SAVES // 4
-    script = WORKER.format(tests=str(Path(__file__).parent))
+    script = WORKER.format(tests=str(TESTS))
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", script, staging.__name__, destination, str(start), str(start + quarter)],

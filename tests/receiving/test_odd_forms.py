@@ -6,17 +6,16 @@ import base64
 import io
 import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import quart
-from conftest import Flavour
+from conftest import TESTS, Flavour
 from decoding import in_pieces
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import HTTPException
 
-CASES = json.loads(Path(__file__).with_name("cases").joinpath("forms.json").read_text())
+CASES = json.loads((TESTS / "receiving/cases/forms.json").read_text())
 
 
 class Pieces(io.RawIOBase):

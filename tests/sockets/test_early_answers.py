@@ -14,8 +14,8 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from clients import MIB, memory_of
 from servers import QUART, Server, running
-from test_bad_clients import MIB, memory_of
 
 pytestmark = pytest.mark.slow
 

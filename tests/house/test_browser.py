@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import ROOT
 from pictures import png, svg
 
 import quart_uploads
@@ -24,7 +25,7 @@ from playwright.sync_api import Browser, Locator, Page, Playwright, Request, Rou
 
 pytestmark = pytest.mark.slow
 
-APP = Path(__file__).parents[1] / "docs/examples/photolog/app.py"
+APP = ROOT / "docs/examples/photolog/app.py"
 MAX_SIZE = 3_000_000
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Flavour
+from conftest import ROOT, Flavour
 from pictures import png
 
-PHOTOLOG = Path(__file__).parents[1] / "docs/examples/photolog"
+PHOTOLOG = ROOT / "docs/examples/photolog"
 MAX_SIZE = 20_000
 MAX_REQUEST = 100_000
 

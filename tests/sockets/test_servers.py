@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import time
@@ -10,12 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clients import form, request
 from conftest import tree
 from servers import FLASK, QUART, Server, running
 
 pytestmark = pytest.mark.slow
-
-BOUNDARY = "a-boundary"
 
 
 @pytest.fixture(scope="module", params=[*QUART, *FLASK])
@@ -30,30 +28,6 @@ def uploads(server: Server) -> Iterator[Path]:
     yield directory
     for path in directory.iterdir():
         path.unlink()
-
-
-def form(*files: tuple[str, bytes]) -> bytes:
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n\r\n'.encode()
-        + content
-        + b"\r\n"
-        for name, content in files
-    ]
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
-
-
-def request(
-    server: Server, method: str, path: str, body: bytes | Iterator[bytes] | None = None, **headers: str
-) -> tuple[int, dict[str, str], bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-    try:
-        if body is not None:
-            headers["Content-Type"] = f"multipart/form-data; boundary={BOUNDARY}"
-        connection.request(method, path, body, headers, encode_chunked=not isinstance(body, bytes | None))
-        response = connection.getresponse()
-        return response.status, {name.lower(): value for name, value in response.getheaders()}, response.read()
-    finally:
-        connection.close()
 
 
 def test_what_is_uploaded_comes_back_whole(server: Server, uploads: Path) -> None:

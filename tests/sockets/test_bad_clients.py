@@ -15,13 +15,11 @@ from pathlib import Path
 import h2.connection
 import h2.events
 import pytest
+from clients import BOUNDARY, MIB, assert_nothing_left, form, head, memory_of, request, status
 from conftest import tree
 from servers import FLASK, QUART, Server, running
-from test_servers import BOUNDARY, form, request
 
 pytestmark = pytest.mark.slow
-
-MIB = 1 << 20
 
 
 @pytest.fixture(scope="module", params=[*QUART, *FLASK])
@@ -36,59 +34,6 @@ def strict_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     directory = tmp_path_factory.mktemp(request.param) / "uploads"
     with running(request.param, directory, BODY_TIMEOUT="1", UPLOADS_MIN_RATE="20000", LIMIT=str(2 << 30)) as server:
         yield server
-
-
-def head(length: int | str, path: str = "/") -> bytes:
-    sent = "Transfer-Encoding: chunked" if length == "chunked" else f"Content-Length: {length}"
-    return (
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary={BOUNDARY}\r\n{sent}\r\n\r\n"
-    ).encode()
-
-
-def answer(connection: socket.socket) -> bytes:
-    """All that the server sends until it closes or falls silent."""
-    connection.settimeout(10)
-    received = b""
-    try:
-        while b"\r\n\r\n" not in received:
-            data = connection.recv(65_536)
-            if not data:
-                break
-            received += data
-    except (TimeoutError, ConnectionResetError):
-        pass
-    return received
-
-
-def status(connection: socket.socket) -> int:
-    received = answer(connection)
-    return int(received.split()[1]) if received else 0
-
-
-def staged(server: Server) -> list[str]:
-    """Files below the server's destination that its processes have open, or that lie there."""
-    directory = str(server.log.with_suffix(""))
-    found = [str(path) for path in Path(directory).rglob("*")]
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == server.process.pid:
-                links = [os.readlink(link) for link in (process / "fd").iterdir()]
-                found += [link for link in links if link.startswith(directory) and not link.endswith(".log")]
-        except OSError:
-            continue
-    return found
-
-
-def assert_nothing_left(server: Server) -> None:
-    """No file and no descriptor, soon, and for good: connections may wait to be accepted."""
-    deadline = time.monotonic() + 15
-    empty = 0
-    while empty < 5:
-        left = staged(server)
-        assert not left or time.monotonic() < deadline, left
-        empty = 0 if left else empty + 1
-        assert request(server, "GET", "/ping")[::2] == (200, b"pong")
-        time.sleep(0.1)
 
 
 def test_a_form_split_anywhere_arrives_whole(server: Server) -> None:
@@ -202,18 +147,6 @@ def test_a_client_that_trickles_is_cut_off(strict_server: Server) -> None:
         assert start < 59, "15 seconds of 400 bytes per second"
         assert status(connection) == 408
     assert_nothing_left(strict_server)
-
-
-def memory_of(server: Server) -> int:
-    """Bytes of memory that the processes of a server have to themselves."""
-    total = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == server.process.pid:
-                total += int(process.joinpath("statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except OSError:
-            continue
-    return total
 
 
 def test_a_view_that_sleeps_first_does_not_fill_the_memory(strict_server: Server) -> None:

@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from clients import assert_nothing_left, form, request, status
 from conftest import tree
 from servers import FLASK, QUART, Server, running
-from test_bad_clients import assert_nothing_left, status
-from test_servers import form, request
 
 pytestmark = pytest.mark.slow
 

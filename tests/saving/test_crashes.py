@@ -18,7 +18,7 @@ from typing import Any
 import flask
 import pytest
 import quart
-from conftest import FLAVOURS, STAGINGS, Flavour, tree
+from conftest import FLAVOURS, STAGINGS, TESTS, Flavour, tree
 
 import quart_uploads
 from quart_uploads.storage import staged_file
@@ -59,7 +59,7 @@ import asyncio, sys
 sys.path.insert(0, {tests!r})
 import pytest
 from conftest import FLAVOURS, STAGINGS
-from test_races import configured
+from writers import configured
 import quart_uploads
 
 async def main(staging, destination, seed):
@@ -76,7 +76,7 @@ asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
 
 @pytest.mark.parametrize("staging", STAGINGS, ids=lambda staging: staging.__name__)
 def test_kill_9_leaves_no_partial_file(destination: Path, staging: Callable[..., None]) -> None:
-    script = WORKER.format(tests=str(Path(__file__).parent))
+    script = WORKER.format(tests=str(TESTS))
     chance = random.Random(staging.__name__)
     found = 0
     for seed in range(15):
@@ -151,9 +151,9 @@ def test_a_destination_without_permission_is_an_error(tmp_path: Path) -> None:
     """In a process of its own, which gives up being root."""
     script = f"""
 import asyncio, os, sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
+sys.path.insert(0, {str(TESTS)!r})
 from conftest import FLAVOURS
-from test_races import configured
+from writers import configured
 import quart_uploads
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

@@ -16,11 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from servers import free_port
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 LEFT_OUT = shutil.ignore_patterns(".git", ".nox", ".venv", "dist", "_build", "instance", ".*_cache", "__pycache__")
 
 README = [

@@ -19,7 +19,7 @@ from cancelling import cancel_everywhere
 from conftest import FLAVOURS, Flavour, stage_anonymously, stage_under_hidden_names, tree
 from decoding import encode
 from quart import Quart
-from test_streaming import files_of, maybe, post, serve
+from views import files_of, maybe, post, serve
 from werkzeug.datastructures import Headers
 from werkzeug.exceptions import BadRequest
 

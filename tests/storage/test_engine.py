@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import io
 import json
 import os
@@ -21,8 +20,8 @@ from typing import Any
 
 import engines
 import pytest
-from conftest import Flavour, contents
-from engines import BUCKET, Engine
+from conftest import TESTS, Flavour, contents
+from engines import BUCKET, MIB, Endless, Engine, content_of
 from servers import running
 from werkzeug.datastructures import FileStorage
 
@@ -33,9 +32,6 @@ from quart_uploads._threads.steps import Steps, drive_async
 from quart_uploads.storage import LocalStorage
 
 pytestmark = pytest.mark.slow
-
-MIB = 1 << 20
-TESTS = str(Path(__file__).parent)
 
 
 def configured(uset_class: Any, engine: Engine, folder: str, gateway: int = 0, **options: Any) -> Any:
@@ -48,24 +44,6 @@ def configured(uset_class: Any, engine: Engine, folder: str, gateway: int = 0, *
 def folder(request: pytest.FixtureRequest) -> str:
     """Where in the bucket a test keeps its files."""
     return re.sub(r"\W+", "-", request.node.name).strip("-")
-
-
-class Endless(io.RawIOBase):
-    """A stream of so many bytes that it takes no memory to make."""
-
-    def __init__(self, size: int) -> None:
-        self.left = size
-        self.digest = hashlib.sha256()
-
-    def read(self, size: int = -1, /) -> bytes:
-        size = min(size, self.left)
-        self.left -= size
-        data = self.left.to_bytes(8, "big") * (size // 8)
-        self.digest.update(data)
-        return data
-
-    def seekable(self) -> bool:
-        return False
 
 
 # Saving and serving
@@ -135,24 +113,19 @@ RACER = """
 import asyncio, io, json, sys
 sys.path.insert(0, sys.argv[1])
 import quart_uploads
-from test_engine import content
+from engines import content_of
 from werkzeug.datastructures import FileStorage
 
 async def main(destination, store, numbers):
     files = quart_uploads.UploadSet("files", quart_uploads.ALL)
     files._config = quart_uploads.UploadConfiguration(destination, store=store)
-    uploads = [FileStorage(io.BytesIO(content(number)), "raced.bin") for number in numbers]
+    uploads = [FileStorage(io.BytesIO(content_of(number)), "raced.bin") for number in numbers]
     print("ready", flush=True)
     input()  # all start at once
     print(json.dumps(dict(zip(await asyncio.gather(*map(files.save, uploads)), numbers))))
 
 asyncio.run(main(*json.loads(sys.argv[2])))
 """
-
-
-def content(number: int) -> bytes:
-    """What tells one upload from the others, in every part of it. Some are too large for one request."""
-    return number.to_bytes(4, "big") * ((9 * MIB if number % 40 == 0 else 10_000) // 4)
 
 
 def test_200_saves_of_one_name_by_four_processes_and_two_gateways_get_200_whole_objects(
@@ -163,7 +136,7 @@ def test_200_saves_of_one_name_by_four_processes_and_two_gateways_get_200_whole_
         task = (f"s3://{BUCKET}/{folder}", engine.store(process % 2), list(range(process, 200, 4)))
         racers.append(
             subprocess.Popen(
-                [sys.executable, "-c", RACER, TESTS, json.dumps(task)],
+                [sys.executable, "-c", RACER, str(TESTS), json.dumps(task)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,
@@ -184,7 +157,7 @@ def test_200_saves_of_one_name_by_four_processes_and_two_gateways_get_200_whole_
     files = configured(quart_uploads.flask.UploadSet, engine, folder)
     assert set(files.list()) == set(names)
     for name, found in contents(files).items():
-        assert found == content(names[name]), name
+        assert found == content_of(names[name]), name
     assert len(engine.objects(folder)) == 200, "no reservation is left"
     assert engine.multipart_uploads(folder) == []
 
@@ -196,7 +169,7 @@ HUNGRY = """
 import io, json, os, resource, sys, tempfile
 sys.path.insert(0, sys.argv[1])
 import quart_uploads.flask
-from test_engine import Endless, MIB
+from engines import MIB, Endless
 from werkzeug.datastructures import FileStorage
 from quart_uploads._names import StoredName
 
@@ -238,7 +211,7 @@ print(grown // 1024)
 def test_300_mib_compare_equal_and_take_little_memory(engine: Engine, folder: str, kind: str) -> None:
     task = (f"s3://{BUCKET}/{folder}", engine.store(), 300 * MIB, kind)
     done = subprocess.run(
-        [sys.executable, "-c", HUNGRY, TESTS, json.dumps(task)],
+        [sys.executable, "-c", HUNGRY, str(TESTS), json.dumps(task)],
         capture_output=True,
         text=True,
         timeout=240,
@@ -298,7 +271,7 @@ VICTIM = """
 import io, json, sys
 sys.path.insert(0, sys.argv[1])
 import quart_uploads.flask
-from test_engine import Endless, MIB
+from engines import MIB, Endless
 from werkzeug.datastructures import FileStorage
 
 class Telling(Endless):
@@ -319,7 +292,7 @@ while True:
 def test_kill_9_leaves_nothing_that_looks_complete(engine: Engine, folder: str) -> None:
     task = json.dumps((f"s3://{BUCKET}/{folder}", engine.store()))
     for _ in range(3):
-        victim = subprocess.Popen([sys.executable, "-c", VICTIM, TESTS, task], stdout=subprocess.PIPE)
+        victim = subprocess.Popen([sys.executable, "-c", VICTIM, str(TESTS), task], stdout=subprocess.PIPE)
         assert victim.stdout is not None
         assert victim.stdout.readline() == b"midway\n"
         victim.kill()

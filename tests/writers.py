@@ -1,0 +1,21 @@
+"""Upload sets and uploads of those who save at the same time, in processes of their own too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import quart_uploads
+
+SIZE = 10_000
+
+
+def content(number: int) -> bytes:
+    """What tells one upload from the others, in every part of it."""
+    return number.to_bytes(4, "big") * (SIZE // 4)
+
+
+def configured(uset_class: Any, destination: Path) -> Any:
+    uset = uset_class("photos", quart_uploads.IMAGES)
+    uset._config = quart_uploads.UploadConfiguration(destination)
+    return uset
