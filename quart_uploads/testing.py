@@ -20,6 +20,8 @@ from ._saving import Source, Target, source_of
 from ._threads import Steps, cancelled, settled
 from .storage import StagedUpload, Storage
 
+__all__ = ["check_storage"]
+
 
 class BaseTestingFileStorage(FileStorage):
     """An upload that is never written to a disk.

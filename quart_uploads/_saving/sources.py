@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 from werkzeug.datastructures import FileStorage
 
 from .._receiving import BasePart, BaseReceivedFile, answering_for_the_disk
-from .._threads import Steps, settled
-from ..storage import CHUNK, PIECE, StagedUpload, Storage
+from .._threads import Steps, check_cancelled, settled
+from ..storage import CHUNK, StagedUpload, Storage
 
 
 class Target(Protocol):
@@ -138,15 +138,12 @@ source_of.register(BasePart, PartSource)
 
 
 def _copy(batches: Iterable[list[bytes]], target: Target) -> Steps[None]:
-    """Copy what comes from something that blocks, and let others go on in between."""
+    """Copy what comes from something that blocks."""
     staged = target.begin()
-    pause_at = PIECE
     for pieces in batches:
         staged.write_all(pieces)
+        check_cancelled()
         yield from target.look_at(staged)
-        if staged.size >= pause_at:
-            pause_at += PIECE
-            yield
 
 
 def _chunks(stream: IO[bytes]) -> Iterator[list[bytes]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from operator import call
 from os import PathLike
 from typing import IO, Any
 
@@ -76,7 +77,7 @@ class FormReader(BaseFormReader[Part]):
             raise RuntimeError("The form was read already, so that no part is left to receive")
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-            self._reading = start_reading(request.content_type or "", limits, self._receive)
+            self._reading = Reading(request.content_type or "", limits, self._receive, call)
         self._stream = request.stream
         self._received = 0
         self._total = request.content_length
@@ -100,8 +101,3 @@ class FormReader(BaseFormReader[Part]):
         if data and self._part is not None and self._on_progress is not None:
             self._on_progress(self._part, self._received, self._total)
         return data
-
-
-def start_reading(content_type: str, limits: FormLimits, receive: Callable[[bool], bytes]) -> Reading:
-    """Start reading a form, and write what it brings at once."""
-    return Reading(content_type, limits, receive, lambda function: function())

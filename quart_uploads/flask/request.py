@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import call
 from typing import IO, Any
 
 from flask import Flask, Request, current_app
@@ -9,10 +10,10 @@ from werkzeug.datastructures import MultiDict
 from werkzeug.formparser import FormDataParser
 
 from .._config import staging_area
-from .._receiving import FormLimits, own_hook, warn_of_foreign
+from .._receiving import FormLimits, Reading, own_hook, warn_of_foreign
 from .._threads import drive
 from ._compat import FORM_HOOKS
-from .form import READ, ReceivedFile, start_reading
+from .form import READ, ReceivedFile
 
 
 class UploadFormParser(FormDataParser):
@@ -28,7 +29,7 @@ class UploadFormParser(FormDataParser):
         if mimetype != "multipart/form-data":
             return super().parse(stream, mimetype, content_length, options)
         limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
-        reading = start_reading(self.content_type, limits, lambda may_pause: stream.read(READ))
+        reading = Reading(self.content_type, limits, lambda may_pause: stream.read(READ), call)
         fields, files = drive(reading.collect(staging_area(current_app), ReceivedFile))
         return stream, self.cls(fields), self.cls(files)
 

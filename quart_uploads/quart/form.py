@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from inspect import isawaitable
 from os import PathLike
 from pathlib import Path
@@ -74,7 +74,7 @@ class FormReader(BaseFormReader[Part]):
             raise RuntimeError("The form was read already, so that no part is left to receive")
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-            self._reading = start_reading(request.content_type or "", limits, self._receive)
+            self._reading = Reading(request.content_type or "", limits, self._receive, in_thread)
         self._body = request.body
         self._received = 0
         self._total: int | None = request.content_length
@@ -103,8 +103,3 @@ class FormReader(BaseFormReader[Part]):
             if isawaitable(told):
                 await told
         return data
-
-
-def start_reading(content_type: str, limits: FormLimits, receive: Callable[[bool], Awaitable[bytes | None]]) -> Reading:
-    """Start reading a form, and write what it brings in worker threads."""
-    return Reading(content_type, limits, receive, in_thread)

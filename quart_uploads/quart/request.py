@@ -13,12 +13,12 @@ from quart.formparser import FormDataParser
 from werkzeug.datastructures import MultiDict
 
 from .._config import min_rate, staging_area
-from .._receiving import FormLimits, own_hook, warn_of_foreign
+from .._receiving import FormLimits, Reading, own_hook, warn_of_foreign
 from .._threads import drive_inline, in_thread, keep_large_blocks
 from ._compat import FORM_HOOKS, ASGIHTTPConnection, Body
 from .body import UploadBody
 from .connection import UploadConnection
-from .form import PAUSE, ReceivedFile, start_reading
+from .form import PAUSE, ReceivedFile
 
 
 class UploadFormParser(FormDataParser):
@@ -40,7 +40,7 @@ class UploadFormParser(FormDataParser):
             return await body.get(PAUSE if may_pause else None)
 
         limits = FormLimits(self.max_form_memory_size, self.max_form_parts)
-        reading = start_reading(self.content_type, limits, receive)
+        reading = Reading(self.content_type, limits, receive, in_thread)
         fields, files = await drive_inline(reading.collect(staging_area(current_app), ReceivedFile))
         self.files = [file for _, file in files]
         make: Any = self.cls

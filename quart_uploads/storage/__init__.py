@@ -17,7 +17,6 @@ from .local import absolute as absolute
 from .staged_file import StagedFile
 from .staging_area import StagingArea as StagingArea
 from .stored_file import CHUNK as CHUNK
-from .stored_file import PIECE as PIECE
 from .stored_file import FileInfo, StoredFile
 
 __all__ = [

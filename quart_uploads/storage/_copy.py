@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from time import sleep
 
-from .stored_file import CHUNK, PIECE
+from .stored_file import CHUNK, STRIDE
 
 # What the kernel answers where it cannot: EXDEV and EOPNOTSUPP between some file systems, EINVAL for pipes and devices,
 # EBADF for files that are appended to, ENOTSOCK on systems where sendfile(2) is for sockets only.
@@ -72,11 +72,11 @@ def _read_and_write(source: int, target: int, offset: int) -> int:
 
 
 def _copy_range(source: int, target: int, offset: int) -> int:
-    return os.copy_file_range(source, target, PIECE, offset)
+    return os.copy_file_range(source, target, STRIDE, offset)
 
 
 def _send(source: int, target: int, offset: int) -> int:
-    return os.sendfile(target, source, offset, PIECE)
+    return os.sendfile(target, source, offset, STRIDE)
 
 
 _KERNEL_COPIES = [copy for copy, call in ((_copy_range, "copy_file_range"), (_send, "sendfile")) if hasattr(os, call)]

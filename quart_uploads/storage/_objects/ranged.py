@@ -8,7 +8,7 @@ from collections.abc import Callable
 from io import RawIOBase
 from typing import Any
 
-from ..stored_file import PIECE
+from ..stored_file import STRIDE
 
 
 class RangedReader(RawIOBase):
@@ -58,7 +58,7 @@ class RangedReader(RawIOBase):
 
     def readall(self) -> bytes:
         """Fetch all that is left, in large pieces."""
-        return b"".join(iter(lambda: self.read(PIECE), b""))
+        return b"".join(iter(lambda: self.read(STRIDE), b""))
 
     def readinto(self, buffer: Any, /) -> int:
         """Fill a buffer, as far as there are bytes."""
