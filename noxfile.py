@@ -101,7 +101,7 @@ def tests(session: nox.Session) -> None:
     session.log(f"Pythons found: {', '.join(INTERPRETERS)}. This is {session.name}.")
     paths = list(INTERPRETERS.values())
     install(session, "coverage")
-    if session.python == paths[0]:
+    if session.python == paths[0] and not session.posargs:
         measure(session)
     elif session.posargs or session.python == paths[-1]:
         session.run("pytest", *session.posargs)
