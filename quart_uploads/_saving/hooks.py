@@ -18,15 +18,18 @@ class Framework(Protocol):
 
         :raises RuntimeError: there is none.
         """
+        ...
 
     def served_url(self, set_name: str, stored_name: str) -> str:
         """Return the URL by which the app serves a file.
 
         :raises BuildError: it serves none.
         """
+        ...
 
     def send(self, signal: NamedSignal, **values: Any) -> Any:
         """Send a signal for the current app, if there is one; awaitable in the async flavour."""
+        ...
 
 
 class SetHooks(Protocol):
@@ -38,15 +41,20 @@ class SetHooks(Protocol):
     @property
     def config(self) -> UploadConfiguration:
         """The configuration that the current app has for the set."""
+        ...
 
     def extension_allowed(self, ext: str) -> bool:
         """Return True if an extension is allowed."""
+        ...
 
     def file_allowed(self, storage: Any, basename: str | None = None) -> bool:
         """Return True if a file may be saved under a name."""
+        ...
 
     def get_basename(self, filename: str) -> str:
         """Return the name to store a file under."""
+        ...
 
     def resolve_conflict(self, target_folder: str, basename: str) -> Any:
         """Return another name for a file whose name is taken."""
+        ...

@@ -22,9 +22,11 @@ class Target(Protocol):
 
     def begin(self) -> StagedUpload:
         """Start staging, before the first bytes are asked for."""
+        ...
 
     def look_at(self, staged: StagedUpload) -> Steps[None]:
         """Look at what was staged so far, after each write."""
+        ...
 
 
 class Source(ABC):
