@@ -148,6 +148,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         return 200, xml.encode(), {}
 
     def put_part(self, query: dict[str, str], body: bytes) -> tuple[int, bytes, dict[str, str]]:
+        if query["uploadId"] not in self.server.uploads:
+            return 404, b"<Error><Code>NoSuchUpload</Code></Error>", {}
         self.server.uploads[query["uploadId"]][2][int(query["partNumber"])] = body
         return 200, b"", {"ETag": '"part"'}
 
@@ -174,6 +176,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if path not in self.server.objects:
             return 404, b"", {}
         found = self.server.objects[path]
+        if self.headers.get("If-Match", found.etag) != found.etag:
+            return 412, b"", {}
         headers = {"ETag": found.etag, "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT", **found.headers}
         if part := re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", "")):
             content = found.content[int(part[1]) : int(part[2]) + 1]
