@@ -1,4 +1,4 @@
-"""Everything that is run on this project: ``nox --list`` tells what there is, plain ``nox`` checks all of it."""
+"""The tasks of this project: ``nox --list`` shows them, and plain ``nox`` runs all checks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ nox.options.sessions = ["lint", "typing", "tests", "lowest", "docs", "build"]
 nox.options.reuse_venv = "yes"
 
 PYPROJECT = nox.project.load_toml("pyproject.toml")
-# Those that are claimed, and the next one, with which the tests are run where it is found.
+# The supported versions of Python, and the next one. The tests run on those that are found.
 VERSIONS = [*nox.project.python_versions(PYPROJECT), "3.15"]
 DEMO = "docs/examples/photolog/app.py"
 
-# Fails where something else than the package that this session built and installed would be imported: another
-# distribution of the same import name (quart-wtforms requires "quart-uploads"), or the sources in the checkout.
+# Fails if an import finds something else than the package that this session built and installed: another distribution
+# of the same import name (quart-wtforms requires "quart-uploads"), or the sources in the checkout.
 CHECK_INSTALLED = f"""
 import importlib.metadata, pathlib, sys
 import quart_uploads.flask
@@ -37,9 +37,9 @@ print("Python", sys.version.split()[0], "imports quart-uploads", version, "from"
 
 
 def interpreters() -> dict[str, str]:
-    """Find one Python of each of VERSIONS that is on this machine, and the one that runs nox.
+    """Return one Python of each of VERSIONS that is installed, and the one that runs nox, by version.
 
-    Each is run to see: a name on PATH may be a shim of pyenv for a version that is not switched on.
+    Each candidate is run once: a name on PATH may be a shim of pyenv for a version that is not active.
     """
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     candidates = [shutil.which(f"python{version}") for version in VERSIONS]
@@ -60,17 +60,17 @@ INTERPRETERS = interpreters()
 
 
 def install(session: nox.Session, *groups: str) -> None:
-    """Install the project and some of its dependency groups, and check that it is the one that counts."""
-    # In one call: quart-wtforms requires a "quart-uploads", and pip must know that this one is meant.
+    """Install the project and some of its dependency groups, and check that imports find it."""
+    # In one call: quart-wtforms requires a "quart-uploads", and pip must use this one for it.
     session.install(".", *nox.project.dependency_groups(PYPROJECT, *groups))
-    # No directory of the checkout is imported from, neither in the session nor in the processes it starts.
+    # Nothing is imported from the checkout, neither in the session nor in the processes that it starts.
     session.env["PYTHONSAFEPATH"] = "1"
     session.run("python", "-c", CHECK_INSTALLED, log=False)
 
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Run the photolog, the demo of the tutorial, on this machine; with ``-- s3://bucket/photos``, in a bucket."""
+    """Run the photolog, the demo of the tutorial; with ``-- s3://bucket/photos`` it stores photos in a bucket."""
     install(session, "demo")
     if session.posargs:
         session.env["QUART_UPLOADED_PHOTOS_DEST"] = session.posargs[0]
@@ -85,7 +85,7 @@ def demo(session: nox.Session) -> None:
 
 
 def is_free(port: int) -> bool:
-    """Tell whether nothing listens on a port of this machine."""
+    """Return True if no program listens on a port of this machine."""
     with socket.socket() as connection:
         return connection.connect_ex(("127.0.0.1", port)) != 0
 
@@ -95,8 +95,9 @@ def is_free(port: int) -> bool:
 def tests(session: nox.Session) -> None:
     """Run the tests against the installed package, on every Python that is found.
 
-    The slow tests are about servers, clients, object stores and crashes. What differs there between two Pythons shows
-    on the oldest and on the newest, so that those between run the fast tests. The oldest one measures the coverage.
+    The oldest and the newest Python run all tests, and the others run the fast tests. The slow tests are about servers,
+    clients, object stores and crashes, where the oldest and the newest show the differences. The oldest measures the
+    coverage.
     """
     session.log(f"Pythons found: {', '.join(INTERPRETERS)}. This is {session.name}.")
     paths = list(INTERPRETERS.values())
@@ -111,7 +112,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lowest(session: nox.Session) -> None:
-    """Run the fast tests with the lowest versions of everything that the package says it works with."""
+    """Run the fast tests with the lowest versions of the dependencies that the package allows."""
     install(session, "tests")
     session.install(*(requirement.replace(">=", "==") for requirement in PYPROJECT["project"]["dependencies"]))
     session.run("pytest", "-m", "not slow", *session.posargs)
@@ -128,13 +129,13 @@ def newest(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests and fail if they reach less of the lines and branches than pyproject.toml says."""
+    """Run the tests. Fail if they cover less of the lines and branches than pyproject.toml requires."""
     install(session, "coverage")
     measure(session)
 
 
 def measure(session: nox.Session) -> None:
-    """Run the tests, and see what they reach of the package; a part of the tests has not to reach enough."""
+    """Run the tests and report their coverage. If only some tests are chosen, it may be below the limit."""
     session.run("coverage", "erase")
     session.run("coverage", "run", "-m", "pytest", *session.posargs)
     session.run("coverage", "combine")
@@ -143,7 +144,7 @@ def measure(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Look for hostile forms for five minutes; ``-- -max_total_time=60`` for one."""
+    """Fuzz the reading of forms for five minutes; for one minute with ``-- -max_total_time=60``."""
     install(session, "fuzz")
     options = ["-dict=tests/receiving/forms.dict", "-max_len=2000", *(session.posargs or ["-max_total_time=300"])]
     session.run("python", "tests/receiving/fuzz_forms.py", *options, env={"PYTHONPATH": "tests"})
@@ -182,7 +183,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the sdist and from that the wheel, and use the wheel in an environment of its own."""
+    """Build the sdist, build the wheel from it, and check the wheel in an environment of its own."""
     session.install(*nox.project.dependency_groups(PYPROJECT, "build"))
     shutil.rmtree("dist", ignore_errors=True)
     session.run("python", "-m", "build", "--outdir", "dist")

@@ -1,6 +1,6 @@
-"""File uploads for Quart: upload sets that save, serve and never mix up files.
+"""File uploads for Quart: upload sets that check, save and serve files.
 
-The same names, blocking and for Flask, are in :mod:`quart_uploads.flask`.
+:mod:`quart_uploads.flask` has the same names for Flask, with blocking methods.
 """
 
 from ._config import UploadConfiguration, addslash, config_for_set

@@ -1,4 +1,4 @@
-"""Content types: which one a name has, and whether a browser would run what is in it."""
+"""Content types: the type of a name, and whether a browser may run code in a file of that type."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _TYPES: dict[str, str] = {
     ".webp": "image/webp",
     ".yaml": "application/yaml",
     ".yml": "application/yaml",
-    # A compressed page is sent as what it is. Sent as text/html with an encoding it would be a page again.
+    # A compressed page is sent as a compressed file. As text/html with an encoding, a browser would open the page.
     ".br": "application/x-brotli",
     ".bz2": "application/x-bzip2",
     ".gz": "application/gzip",
@@ -67,24 +67,24 @@ _INERT_TYPES = frozenset(
     }
 )
 
-# "nosniff" makes browsers refuse a script that is not called one, be it in <script>, in a worker or imported.
+# With "nosniff", browsers refuse to run a script that is sent as another type: in <script>, in a worker, or imported.
 _SCRIPTS = frozenset({"application/javascript", "text/javascript"})
 
 
 def content_type(name: str) -> str:
-    """Return the media type that a file's name stands for, without parameters."""
+    """Return the media type of a file by its name, without parameters."""
     return _TYPES.get(os.path.splitext(name)[1].lower(), DEFAULT_TYPE)
 
 
 def is_active(media_type: str) -> bool:
-    """Tell whether a browser may run code in a file of this type. What is not known to be inert may."""
+    """Return True if a browser may run code in a file of this type. Unknown types count as active."""
     if media_type == "image/svg+xml":
         return True
     return media_type.partition("/")[0] not in _INERT_KINDS and media_type not in _INERT_TYPES
 
 
 def sent_type(media_type: str) -> str:
-    """Return the ``Content-Type`` to send a file of this type with: no script is called one, and text is UTF-8."""
+    """Return the ``Content-Type`` to send for a media type. A script is sent as plain text, and text as UTF-8."""
     if media_type in _SCRIPTS:
         media_type = "text/plain"
     return f"{media_type}; charset=utf-8" if media_type.startswith("text/") else media_type

@@ -18,20 +18,20 @@ from ._media_types import is_active, sent_type
 from ._names import check_stored
 from .storage import CHUNK, FileInfo, StoredFile
 
-#: Bytes of an answer that are read together with opening the file, in one step.
+#: The most bytes of an answer that is read in the same step in which the file is opened.
 SMALL = CHUNK // 4
 
-#: Cuts an uploaded page off from the site that serves it: no scripts, no cookies, no origin, no requests. Its
-#: own styles and inlined pictures still work, and so does showing it with ``<img>``.
+#: Isolates an uploaded page from the site that serves it: no scripts, no cookies, no origin, no requests. Its own
+#: styles and inlined pictures still work, and ``<img>`` can still show it.
 SANDBOX = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox"
 
-# The last no bytes: a range that no file can satisfy (RFC 9110, section 14.1.2), which Werkzeug takes for no range.
+# A suffix of no bytes. No file can satisfy it (RFC 9110, section 14.1.2), but Werkzeug treats it as a missing range.
 _EMPTY_SUFFIX = re.compile(r"[ \t]*bytes[ \t]*=[ \t]*-0+[ \t]*", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """An answer: its status, its headers, and which bytes of the file it has."""
+    """An answer: its status, its headers, and the bytes of the file that it has: ``start`` to ``stop``, exclusive."""
 
     status: int
     headers: Headers = field(default_factory=Headers)
@@ -44,7 +44,7 @@ def find_delivery(
 ) -> tuple[Delivery, bytes | StoredFile]:
     """Find a file that an app serves and plan how to send it.
 
-    :returns: the plan, and the bytes to send. If they are many, the open file, which is the caller's to close.
+    :returns: the plan, and the bytes to send. For a large answer it is the open file, which the caller has to close.
     :raises FileNotFoundError: the app serves no such file.
     """
     config = configurations_of(app).get(setname)
@@ -58,7 +58,7 @@ def find_delivery(
         try:
             file = stack.enter_context(config.storage(setname).open(stored))
         except PermissionError as error:
-            app.logger.warning("The upload set %r cannot be served: %s", setname, error)
+            app.logger.warning("A file of the upload set %r cannot be served: %s", setname, error)
             raise FileNotFoundError(errno.ENOENT, "The file cannot be read", filename) from error
         plan = plan_delivery(file.info, method, request_headers, app.get_send_file_max_age(stored))
         size = plan.stop - plan.start
@@ -72,7 +72,7 @@ def find_delivery(
 
 
 def is_slow(app: Any, setname: str) -> bool:
-    """Tell whether :func:`find_delivery` waits for a network."""
+    """Return True if :func:`find_delivery` waits for a network."""
     config = configurations_of(app).get(setname)
     return config is not None and config.storage(setname).is_slow
 
@@ -91,7 +91,7 @@ def plan_delivery(info: FileInfo, method: str, request_headers: Headers, max_age
     One range is answered with 206. Several are answered with the whole file, as section 14.2 allows.
 
     :param method: ``GET`` or ``HEAD``.
-    :param max_age: seconds that a client may keep the file without asking again; ``None`` for none.
+    :param max_age: seconds for which a client may use the file without asking again; ``None`` if it has to ask.
     """
     headers = _headers(info, max_age)
     headers["Content-Type"] = sent_type(info.content_type)
@@ -147,7 +147,7 @@ def _is_not_modified(info: FileInfo, request_headers: Headers) -> bool:
 
 
 def _whole_second(moment: datetime) -> datetime:
-    """What is left of a moment in an HTTP date."""
+    """Return a moment in whole seconds, as an HTTP date has it."""
     return moment.replace(microsecond=0)
 
 
@@ -157,5 +157,5 @@ def _if_range_holds(info: FileInfo, value: str | None) -> bool:
     condition: Any = parse_if_range_header(value)
     if condition.date is not None:
         return bool(condition.date == _whole_second(info.modified))
-    # Only a strong tag may join two answers to one file (section 13.1.5).
+    # Only a strong ETag may join two answers into one file (RFC 9110, section 13.1.5).
     return not value.startswith("W/") and condition.etag == info.etag

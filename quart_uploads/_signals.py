@@ -1,7 +1,7 @@
-"""Signals, sent as the framework sends its own: the app is the sender, or ``None`` where there is none.
+"""Signals. They are sent as the framework sends its own. The sender is the app, or ``None`` outside of an app.
 
-In Quart, receivers may be coroutine functions. An error of a receiver reaches the caller of the set's
-method, and does not undo what was announced.
+In Quart, receivers may be coroutine functions. If a receiver raises an error, the caller of the set's method gets it.
+What the signal announced is not undone.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from blinker import NamedSignal, Namespace
 
 _signals = Namespace()
 
-#: A file was saved. Receives ``upload_set``, ``name`` (with its folder) and ``storage``.
+#: A file was saved. Receivers get ``upload_set``, ``name`` (with its folder) and ``storage``.
 upload_saved: NamedSignal = _signals.signal("upload-saved")
 
-#: A file was refused. Receives ``upload_set``, ``storage`` and ``error``, an :class:`UploadNotAllowed`.
+#: A file was refused. Receivers get ``upload_set``, ``storage`` and ``error``, an :class:`UploadNotAllowed`.
 upload_rejected: NamedSignal = _signals.signal("upload-rejected")
 
-#: A file was deleted. Receives ``upload_set`` and ``name``.
+#: A file was deleted. Receivers get ``upload_set`` and ``name``.
 upload_deleted: NamedSignal = _signals.signal("upload-deleted")

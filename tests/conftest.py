@@ -1,4 +1,4 @@
-"""What the tests share: both flavours behind one face, and three ways of staging a file."""
+"""What the tests share: one interface to both flavours, and three ways of staging a file."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from quart_uploads.storage._objects import proof
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 
-# The whole of a request runs below these, the app's own code too.
+# These modules run the whole request, with the app's own code.
 BELOW_WHICH_VIEWS_RUN = ["quart_uploads.quart.connection", "quart_uploads.quart._compat"]
 
-# Rare cases are looked for where there is time: the fast tests make do with the most likely ones.
+# Rare cases take many examples. The fast tests run only a few.
 settings.register_profile("thorough", deadline=None, max_examples=300)
 settings.register_profile("fast", deadline=None, max_examples=25)
 
@@ -48,13 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def blockbuster() -> Iterator[BlockBuster]:
-    """Fails a test in which the library blocks the event loop."""
+    """Fail a test in which the library blocks the event loop."""
     with blockbuster_ctx("quart_uploads", excluded_modules=BELOW_WHICH_VIEWS_RUN) as guard:
         yield guard
 
 
 class Flavour:
-    """One of the two sides of the library, so that a test is written once."""
+    """One flavour of the library. With it, a test is written once for both."""
 
     def __init__(self, module: Any, app_class: type, storage_class: type[FileStorage]) -> None:
         self.module = module
@@ -66,7 +66,7 @@ class Flavour:
         return getattr(self.module, name)
 
     async def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Await a method of the async set; call one of the sync set, which may block, in a thread."""
+        """Await a method of the async set. Call one of the sync set in a thread, because it may block."""
         if self.is_async:
             result = function(*args, **kwargs)
             return await result if isawaitable(result) else result
@@ -88,7 +88,7 @@ class Flavour:
         return self.storage_class(io.BytesIO(content), filename, **kwargs)
 
     def hook(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Make a plain function the override of a hook: in the async set, a coroutine."""
+        """Return a function to override a hook with: in the async set, a coroutine function."""
         if not self.is_async:
             return function
 
@@ -104,19 +104,19 @@ class Flavour:
         return app
 
     async def request(self, app: Any, method: str, path: str, **kwargs: Any) -> tuple[int, Any, bytes]:
-        """Ask an app's test client; returns status, headers and body."""
+        """Send a request with an app's test client. Return status, headers and body."""
         if self.is_async:
             if files := kwargs.pop("upload", None):
                 kwargs["files"] = files
             if method == "HEAD":
-                # The client's response would count the bytes that came and so hide the Content-Length that was sent.
+                # The client's response would count the received bytes, and hide the Content-Length that was sent.
                 async with app.test_client().request(path, method=method, **kwargs) as connection:
                     await connection.send_complete()
                 return connection.status_code, connection.headers, bytes(connection.response_data)
             response = await app.test_client().open(path, method=method, **kwargs)
             return response.status_code, response.headers, await response.get_data(as_text=False)
         if files := kwargs.pop("upload", None):
-            # The test client would keep large files in temporary ones until they are collected as garbage.
+            # The test client would keep large files in temporary files until the next garbage collection.
             fields = {field: (file.filename, file.stream.read()) for field, file in files.items()}
             kwargs["data"], kwargs["content_type"] = encode_multipart_formdata(fields)
         response = await asyncio.to_thread(app.test_client().open, path, method=method, **kwargs)
@@ -151,7 +151,7 @@ def photos(flavour: Flavour, destination: Path) -> Any:
 
 @pytest.fixture
 def app(flavour: Flavour, destination: Path) -> Any:
-    """An app with the set ``files``, which takes all."""
+    """An app with the set ``files``, which allows all extensions."""
     app = flavour.app(UPLOADED_FILES_DEST=destination)
     app.files = flavour.UploadSet("files", flavour.ALL)
     flavour.configure_uploads(app, app.files)
@@ -159,7 +159,7 @@ def app(flavour: Flavour, destination: Path) -> Any:
 
 
 def stage_anonymously(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system has O_TMPFILE, as those of Linux do."""
+    """The file system has O_TMPFILE, as the usual ones of Linux do."""
 
 
 def stage_under_hidden_names(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,7 +168,7 @@ def stage_under_hidden_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stage_without_links(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file system has neither, as FAT."""
+    """The file system has neither, like FAT."""
     stage_under_hidden_names(monkeypatch)
 
     def refuse(*args: Any, **kwargs: Any) -> None:
@@ -182,13 +182,13 @@ STAGINGS = [stage_anonymously, stage_under_hidden_names, stage_without_links]
 
 @pytest.fixture(params=STAGINGS, ids=lambda staging: staging.__name__)
 def any_staging(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a test over every way of staging a file."""
+    """Run a test with every way of staging a file."""
     request.param(monkeypatch)
 
 
 @pytest.fixture(params=["disk", "memory"])
 def stored(request: pytest.FixtureRequest, photos: Any, flavour: Flavour, destination: Path) -> Callable[[], Any]:
-    """Runs a test over a directory and an object store; tells what the set ``photos`` has stored."""
+    """Run a test with a directory and an object store. Return a function for the stored files of ``photos``."""
     if request.param == "disk":
         return lambda: tree(destination) if destination.exists() else {}
     photos._config = flavour.UploadConfiguration(f"memory://{secrets.token_hex(8)}/photos")
@@ -196,7 +196,7 @@ def stored(request: pytest.FixtureRequest, photos: Any, flavour: Flavour, destin
 
 
 def contents(uset: Any) -> dict[str, bytes]:
-    """All files of a set that is configured by hand, by its storage."""
+    """Return all files of a set that is configured by hand, read from its storage."""
     storage = uset._config.storage("test")
     files = {}
     for name in storage.list():
@@ -206,7 +206,7 @@ def contents(uset: Any) -> dict[str, bytes]:
 
 
 def tree(directory: Path) -> dict[str, bytes]:
-    """All that is below a directory, hidden files too."""
+    """Return all files below a directory, hidden files too."""
     return {
         str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
     }
@@ -214,7 +214,7 @@ def tree(directory: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def no_garbage_collection() -> Iterator[None]:
-    """What is not closed stays open."""
+    """Without garbage collection, files that are not closed stay open."""
     gc.disable()
     yield
     gc.enable()
@@ -222,12 +222,12 @@ def no_garbage_collection() -> Iterator[None]:
 
 @pytest.fixture
 def descriptors() -> Iterator[None]:
-    """Fails a test that leaves a descriptor open."""
+    """Fail a test that leaves a descriptor open."""
 
     def opened() -> list[str]:
         links = []
         for descriptor in os.listdir("/proc/self/fd"):
-            with suppress(FileNotFoundError):  # that of the listing itself
+            with suppress(FileNotFoundError):  # the descriptor of the listing itself
                 links.append(os.readlink(f"/proc/self/fd/{descriptor}"))
         return links
 
@@ -239,8 +239,8 @@ def descriptors() -> Iterator[None]:
 
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallStore]:
-    """An object store that a test can spoil."""
-    # Its port may have been that of another test's, of which something is proven.
+    """An object store that a test can make fail."""
+    # Proofs are kept by address, and the store of an earlier test may have had the same port.
     monkeypatch.setattr(proof, "_proofs", {})
     with small_store() as store:
         yield store
@@ -248,7 +248,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallStore]:
 
 @pytest.fixture
 def photos_in(flavour: Flavour) -> Callable[..., Any]:
-    """Returns a set in a bucket of a store that a test can spoil."""
+    """Return a function that makes a set in a bucket of such a store."""
 
     def configured(store: SmallStore, name: str = "photos", **options: Any) -> Any:
         uset = flavour.UploadSet(name, flavour.ALL)

@@ -1,4 +1,4 @@
-"""The bytes of a form become staged uploads. No framework here."""
+"""Turns the bytes of a form into staged uploads. It depends on neither Quart nor Flask."""
 
 from .form import BaseFormReader, BasePart, Reading, answering_for_the_disk, gather
 from .hooks import own_hook, warn_of_foreign

@@ -1,7 +1,7 @@
 """Reading a form part by part, written once for both flavours.
 
-The methods are generators of steps, see :mod:`quart_uploads._threads.steps`. A flavour brings two calls, which
-in the async one return awaitables: one that receives bytes, and one that runs a blocking function.
+The methods are generators of steps, see :mod:`quart_uploads._threads.steps`. A flavour provides two functions: one that
+receives bytes, and one that calls a blocking function. In the async flavour, both return awaitables.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 _NO_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 _MORE = object()
 
-#: Bytes of a piece that others are joined to: an object takes some 50 bytes more than it has, and clients may send two.
+#: The most bytes of a joined piece. A client may send few bytes at a time, and each object takes more memory than that.
 _SMALL = 1 << 10
 
 
 class Reading:
     """A form that is being read.
 
-    A request without a body is an empty form, whatever its Content-Type says: some clients send one with every request.
+    A request without a body is an empty form, even if its Content-Type has no boundary: some clients send such a
+    Content-Type with every request.
 
     :param content_type: the Content-Type of the request.
-    :param limits: what the form may have.
-    :param receive: returns the next bytes of the body, ``b""`` at its end. It is given whether there is
-        something to write meanwhile; if so, it may return ``None`` while the client is silent.
+    :param limits: the limits of the form.
+    :param receive: returns the next bytes of the body; ``b""`` at its end. Its argument is True if there is something
+        to write meanwhile. It may then return ``None`` if the client sends nothing.
     :param block: calls a blocking function.
     """
 
@@ -63,7 +64,7 @@ class Reading:
         self._ended = False
 
     def next_part(self) -> Steps[PartHead | None]:
-        """Return the head of the next part, reading past what is left of the last one; ``None`` at the end.
+        """Return the head of the next part; ``None`` at the end. What is left of the last part is skipped.
 
         :raises BadRequest: the form has no valid boundary, is broken, or ends before its closing boundary.
         """
@@ -77,7 +78,7 @@ class Reading:
         return None
 
     def next_batch(self) -> Steps[list[bytes]]:
-        """Return the next bytes of the part, in pieces, about 1 MiB in all; none at its end."""
+        """Return the next bytes of the part as a list of pieces, about 1 MiB in all. The list is empty at its end."""
         batch: list[bytes] = []
         size = 0
         while self._in_part and size < BATCH:
@@ -93,9 +94,9 @@ class Reading:
         return batch
 
     def text(self, head: PartHead) -> Steps[str]:
-        """Return the rest of the part as a text.
+        """Return the rest of the part as text.
 
-        :raises RequestEntityTooLarge: it is larger than the limit of a field.
+        :raises RequestEntityTooLarge: the text is larger than the limit of a field.
         """
         pieces: list[bytes] = []
         size = 0
@@ -109,9 +110,9 @@ class Reading:
     def collect(
         self, area: StagingArea, make_file: Callable[[Spool, PartHead], F]
     ) -> Steps[tuple[list[tuple[str, str]], list[tuple[str, F]]]]:
-        """Return all fields and files, the files staged.
+        """Return all fields and files. The files are in memory or staged.
 
-        If it fails, or is cancelled, nothing is left of what was staged.
+        If it fails or is cancelled, everything that was staged is removed.
         """
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, F]] = []
@@ -127,7 +128,7 @@ class Reading:
                 while batch := (yield from self.next_batch()):
                     if spool.add(batch):
                         yield from self._write(spool.flush)
-                    del batch  # or its memory would wait for the client, too
+                    del batch  # or its memory would be kept while this waits for the client
                 if not spool.is_staged:
                     if spool.size <= in_memory:
                         in_memory -= spool.size
@@ -135,7 +136,7 @@ class Reading:
                         yield from self._write(partial(spool.share, shared))
                 files.append((head.name, make_file(spool, head)))
         except BaseException as reason:
-            # In one call: a client that has left cancels its request, and what was left to do would not be done.
+            # In one call: when a client disconnects, its request is cancelled, and further calls would not be made.
             yield from settled(self._block(partial(_close_all, spools, reason)))
             raise
         return fields, files
@@ -145,7 +146,7 @@ class Reading:
             yield from settled(self._block(write))
 
     def _feed(self, may_pause: bool) -> Steps[bool]:
-        """Receive more bytes. Return True if some came, or the end."""
+        """Receive more bytes. Return False if none came and the body has not ended."""
         data = yield from settled(self._receive(may_pause))
         if data is None:
             return False
@@ -153,7 +154,7 @@ class Reading:
             self._decoder = FormDecoder(self._content_type, self._limits)
         self._events = self._decoder.feed(data) if self._decoder else iter(())
         if not data:
-            next(self._events, None)  # looks whether the form is whole
+            next(self._events, None)  # raises if the form is not complete
             self._ended = True
         return True
 
@@ -169,12 +170,12 @@ def _close_all(spools: list[Spool], reason: BaseException) -> None:
 class BasePart(ABC):
     """One part of a form that is being received.
 
-    :param head: what the form says of it.
+    :param head: its name, type and headers.
     """
 
     def __init__(self, head: PartHead) -> None:
         self.head: PartHead = head
-        #: The field.
+        #: The name of the form field.
         self.name: str = head.name
         #: The name that the client gave the file; ``None`` if the part is no file.
         self.filename: str | None = head.filename
@@ -182,15 +183,17 @@ class BasePart(ABC):
         self.content_type: str = head.content_type
         #: All headers of the part.
         self.headers: Headers = head.headers
-        #: Whether reading it has begun.
+        #: True if reading it has begun.
         self.is_begun: bool = False
 
     @abstractmethod
     def receive_batch(self, first: bool = False) -> Any:
-        """Return the next bytes, in pieces, about 1 MiB in all; none at the end. Awaitable in the async part.
+        """Return the next bytes as a list of pieces, about 1 MiB in all. The list is empty at the end.
 
-        :param first: whether they have to be the first ones of the part.
-        :raises RuntimeError: they are not, or the part was passed over.
+        The result is awaitable in the async part.
+
+        :param first: True if they have to be the first bytes of the part.
+        :raises RuntimeError: they are not the first bytes, or the part was passed over.
         """
 
 
@@ -200,31 +203,31 @@ P = TypeVar("P", bound=BasePart)
 class BaseFormReader(Generic[P]):
     """The parts of a form, in the order sent.
 
-    A part is to be read before the next one is asked for; what was not read of it is passed over.
+    Read a part before you ask for the next one. What you do not read of it is passed over.
     """
 
     _reading: Reading | None = None
     _part: P | None = None
 
     def current(self, part: BasePart, first: bool = False) -> Reading:
-        """Return what the current part is read from.
+        """Return the reading of the current part.
 
-        :param first: whether nothing of it may have been read.
-        :raises RuntimeError: the part is not the current one, or was read: its bytes are gone.
+        :param first: True if nothing of the part may have been read before.
+        :raises RuntimeError: the part is not the current one, or ``first`` is True and it was read before.
         """
         if part is not self._part or self._reading is None:
             raise RuntimeError(f"The part {part.name!r} was passed over: read a part before you ask for the next")
         if first and part.is_begun:
             raise RuntimeError(
                 f"The part {part.name!r} was read or saved already, at least in part: "
-                "it comes once, so save it first, and read the stored file if you need its bytes again"
+                "it arrives only once, so save it first, and read the stored file if you need its bytes again"
             )
         part.is_begun = True
         return self._reading
 
 
 def gather(pieces: list[bytes] | deque[bytes], data: bytes) -> None:
-    """Append some bytes, and join them with the last ones where both are few."""
+    """Append a piece, or join it with the last piece if both are small."""
     if pieces and len(pieces[-1]) + len(data) <= _SMALL:
         pieces[-1] += data
     else:
@@ -233,12 +236,18 @@ def gather(pieces: list[bytes] | deque[bytes], data: bytes) -> None:
 
 @contextmanager
 def answering_for_the_disk() -> Iterator[None]:
-    """While a request is received there is no caller to whom an error of the disk could go: answer it."""
+    """A context that turns some errors of the disk into HTTP errors.
+
+    While a request is received, there is no caller in the app that could handle them.
+
+    :raises InsufficientStorage: no space is left (ENOSPC, EDQUOT).
+    :raises ServiceUnavailable: there are no file descriptors or no memory left (EMFILE, ENFILE, ENOMEM).
+    """
     try:
         yield
     except OSError as error:
         if error.errno in _NO_SPACE:
             raise InsufficientStorage from error
         if error.errno in _NO_RESOURCES:
-            raise ServiceUnavailable("The server is out of resources to receive this upload.") from error
+            raise ServiceUnavailable("The server has no resources left to receive this upload.") from error
         raise

@@ -1,4 +1,4 @@
-"""What an app has of its own in the places that streaming would take, which is left alone."""
+"""Finds what an app has overridden where streaming would be installed. It is left alone."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 def own_hook(request_class: type, base: type, names: Iterable[str]) -> str | None:
-    """Say which hook of a framework's request class an app has overridden.
+    """Return a sentence that names the first overridden hook of a request class; ``None`` if there is none.
 
-    :param request_class: the app's.
-    :param base: the framework's.
-    :param names: those of the hooks.
+    :param request_class: the app's request class.
+    :param base: the framework's request class.
+    :param names: the names of the hooks.
     """
     for name in names:
         if getattr(request_class, name) is not getattr(base, name):
@@ -20,9 +20,12 @@ def own_hook(request_class: type, base: type, names: Iterable[str]) -> str | Non
 
 
 def warn_of_foreign(what: str) -> None:
-    """Warn the caller of ``configure_uploads`` that uploads are not streamed."""
+    """Warn the caller of ``configure_uploads`` that uploads are not streamed.
+
+    :param what: the reason, as the beginning of a sentence.
+    """
     warnings.warn(
-        f"{what}, so that uploads of this app are not streamed. "
-        "Set UPLOADS_STREAMING = False to say that this is meant.",
+        f"{what}, so the uploads of this app are not streamed. "
+        "If you want that, set UPLOADS_STREAMING = False to turn this warning off.",
         stacklevel=5,
     )

@@ -1,4 +1,4 @@
-"""Multipart forms (RFC 7578), decoded as they arrive. Knows no I/O and no framework."""
+"""Multipart forms (RFC 7578), decoded as they arrive. This does no I/O."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .part_head import PartHead, parameters, parse_head
 #: The event that ends a part.
 PART_END: Final = None
 
-#: Bytes that the headers of one part may have, and what is before the first boundary.
+#: The most bytes of the headers of one part, and the most bytes before the first boundary.
 MAX_HEAD: Final = 16 << 10
-#: Spaces and tabs that may follow a boundary (RFC 2046, section 5.1.1, "transport-padding").
+#: The most spaces and tabs that may follow a boundary (RFC 2046, section 5.1.1, "transport-padding").
 MAX_PADDING: Final = 64
 
-#: Lines that may begin with the boundary and go on otherwise: so many, and one more for so many bytes of the form.
-#: Each costs as much as a few thousand bytes. Source code whose banners begin like the boundary "*****" has fewer.
+#: The most lines that begin like the boundary and are none: so many, and one more for so many bytes of the form. Each
+#: line takes time to check. Source code has fewer, even if its banners begin like the boundary "*****".
 MAX_LOOKALIKES: Final = 1000
 BYTES_OF_LOOKALIKE: Final = 512
 
-# RFC 2046, section 5.1.1, which has 70 of these characters, but for the asterisk: "*****" is the boundary of many
-# Android apps, whose authors copied one example.
+# RFC 2046, section 5.1.1, allows 70 of these characters, without the asterisk. Here a boundary may be longer, and have
+# asterisks: many Android apps use "*****", because their authors copied one example.
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=?* -]{0,199}[0-9A-Za-z'()+_,./:=?*-]")
 
 Event = PartHead | bytes | None
@@ -35,10 +35,10 @@ Event = PartHead | bytes | None
 
 @dataclass(frozen=True)
 class FormLimits:
-    """What a form may have; ``None`` for no limit.
+    """The limits of a form; ``None`` for no limit.
 
-    :param memory: bytes of one field that is not a file (``MAX_FORM_MEMORY_SIZE``).
-    :param parts: fields and files (``MAX_FORM_PARTS``).
+    :param memory: the most bytes of one field that is not a file (``MAX_FORM_MEMORY_SIZE``).
+    :param parts: the most fields and files together (``MAX_FORM_PARTS``).
     """
 
     memory: int | None = None
@@ -55,14 +55,14 @@ class _State(Enum):
 class FormDecoder:
     """Turns the bytes of a form into events: a head, some bytes, and the end of the part.
 
-    The events are the same however the bytes are cut into pieces, and no more is kept of them than may be the start of
-    a delimiter, or the headers of one part.
+    It does not matter how the bytes are cut into pieces. The decoder keeps only bytes that may be the start of a
+    delimiter, or the headers of one part.
 
-    A form has one kind of line break, that behind its first boundary. RFC 7578 has CRLF; like Werkzeug, this takes
-    forms of clients that have LF or CR throughout.
+    A form has one kind of line break: the one after its first boundary. RFC 7578 requires CRLF. Like Werkzeug, this
+    also accepts forms that have LF or CR throughout.
 
     :param content_type: the Content-Type of the request.
-    :param limits: what the form may have.
+    :param limits: the limits of the form.
     :raises BadRequest: the content type has no boundary, or none that is valid.
     """
 
@@ -78,18 +78,19 @@ class FormDecoder:
         self._delimiter = _Delimiter(self._dashes, rb"(?:\r\n|\n|\r(?=[^\n]))")
         self._state = _State.PREAMBLE
         self._parts_left = float("inf") if limits.parts is None else limits.parts
-        # Bytes that were skipped, that are known not to end the head, and that may begin a delimiter but no content.
+        # Numbers of bytes: those skipped before the first boundary, those in which the head is known not to end, and
+        # those before the content that may belong to a delimiter.
         self._skipped = 0
         self._searched = 0
         self._margin = 0
 
     def feed(self, data: bytes) -> Iterator[Event]:
-        """Yield the events that are in the next bytes of the body, or with ``b""`` look whether it may end there.
+        """Yield the events of the next bytes of the body. With ``b""``, check that the form is complete.
 
-        All events must be taken before more bytes are fed.
+        Take all events before you feed more bytes.
 
-        :raises BadRequest: this is no whole multipart form.
-        :raises RequestEntityTooLarge: it has too many parts, or a part has too many headers.
+        :raises BadRequest: the form is broken, or not complete.
+        :raises RequestEntityTooLarge: it has too many parts, or the headers of a part are too many or too large.
         """
         if not data and self._state is not _State.EPILOGUE:
             raise BadRequest("The multipart form ends too early: its closing boundary is missing.")
@@ -108,7 +109,7 @@ class FormDecoder:
                     return
 
     def _skip_preamble(self, data: bytes) -> int:
-        """Skip what is before the first boundary, which may follow it on the same line."""
+        """Skip what is before the first boundary. It may end on the line of the boundary."""
         end, line = self._delimiter.find(data, 0)
         self._skipped += end
         if self._skipped > MAX_HEAD:
@@ -122,7 +123,7 @@ class FormDecoder:
         return self._pass_delimiter(line)
 
     def _read_head(self, data: bytes, position: int) -> Generator[Event, None, int]:
-        """Read the headers of a part, from the line break before them."""
+        """Read the headers of a part. The position is that of the line break before them."""
         size = len(self._line_break)
         end = data.find(self._line_break * 2, position + self._searched)
         if (len(data) - 2 * size if end < 0 else end) - position - size > MAX_HEAD:
@@ -140,7 +141,7 @@ class FormDecoder:
         return end + size
 
     def _read_content(self, data: bytes, position: int) -> Generator[Event, None, int]:
-        """Read the content of a part, from the line break before it."""
+        """Read the content of a part. At its beginning, the position is that of the line break before it."""
         end, line = self._delimiter.find(data, position)
         begin = position + self._margin
         if end > begin:
@@ -166,8 +167,8 @@ class FormDecoder:
 class _Delimiter:
     """The line between two parts.
 
-    :param text: its first bytes.
-    :param line_break: a pattern of what ends it.
+    :param text: the bytes that it begins with.
+    :param line_break: a pattern of the line break at its end.
     """
 
     def __init__(self, text: bytes, line_break: bytes) -> None:
@@ -175,15 +176,15 @@ class _Delimiter:
         self._rest = _rest_of_line(line_break)
         self._lookalikes = 0
         self._searched = 0
-        # A line break is no character of a boundary.
+        # A boundary contains no line break.
         self._begins_uniquely = text[:1] in b"\r\n"
 
     def find(self, data: bytes, position: int) -> tuple[int, re.Match[bytes] | None]:
-        """Return where the first one begins, and what follows its text.
+        """Return the position of the first delimiter, and the match of what follows its text.
 
-        If there is none, return where the end of the data begins that may be the start of one, and ``None``.
+        If there is none, return the position from which the data may be the start of one, and ``None``.
 
-        :raises BadRequest: too much looks like one, and is none. To look at each would take long.
+        :raises BadRequest: too much of the data begins like a delimiter. Checking all of it would take long.
         """
         self._searched += len(data) - position
         start = data.find(self._text, position)
@@ -196,14 +197,14 @@ class _Delimiter:
                 return start, match
             self._lookalikes += 1
             if self._lookalikes > MAX_LOOKALIKES + (self._searched - len(data) + end) // BYTES_OF_LOOKALIKE:
-                raise BadRequest("The multipart form is broken: its boundary is in the content of its parts.")
+                raise BadRequest("The multipart form is broken: too much of its content begins like its boundary.")
             start = data.find(self._text, start + 1)
         return self._start_of_part(data, position), None
 
     def _start_of_part(self, data: bytes, position: int) -> int:
-        """Return where a part of the text may begin that the data ends with."""
+        """Return the position from which the end of the data may be the start of the text."""
         tail = max(position, len(data) - len(self._text) + 1)
-        if not self._begins_uniquely:  # as that of the first one, before which no byte counts
+        if not self._begins_uniquely:  # the first delimiter, before which all bytes are skipped
             return tail
         start = data.rfind(self._text[:1], tail)
         return start if start >= 0 and self._text.startswith(data[start:]) else len(data)
@@ -211,7 +212,7 @@ class _Delimiter:
 
 @cache
 def _rest_of_line(line_break: bytes) -> re.Pattern[bytes]:
-    """What may follow a boundary, or the start of that at the end of the data. A dash more makes it the last one."""
+    """Return the pattern of what may follow a boundary, even if the data ends within it. ``--`` marks the last one."""
     return re.compile(
         rb"(?P<last>--)|[ \t]{0,%d}+(?:(?P<line_break>%s)|(?P<padding>[ \t])|(?P<unfinished>[\r-]?\Z))"
         % (MAX_PADDING, line_break)

@@ -1,4 +1,4 @@
-"""Uploads as the library's own request classes give them to views."""
+"""The uploads in ``request.files`` of the library's own request classes."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ from .spool import Spool
 
 
 class BaseReceivedFile(FileStorage):
-    """An upload that was staged while it arrived, so that saving it only has to publish it."""
+    """An upload that the library has received. If it was staged, saving it only has to publish it."""
 
     spool: Spool
 
     def __init__(self, spool: Spool, head: PartHead) -> None:
         super().__init__(None, head.filename, head.name, headers=head.headers)
         self.spool = spool
-        #: Whether the app put another stream in the place of what was received.
+        #: True if the app has replaced the stream of what was received.
         self.is_replaced: bool = False
         self._reader: IO[bytes] | None = None
 
     @property
     def stream(self) -> IO[bytes]:
-        """The content, for reading. It is opened when it is first asked for: few views do."""
+        """The content, for reading. It is opened on the first access, because few views need it.
+
+        :raises ValueError: the request is over, and the content is gone.
+        """
         if self.is_replaced:
             return self._replacement
         if self._reader is None:
@@ -50,7 +53,7 @@ class BaseReceivedFile(FileStorage):
         return super().content_length if self.is_replaced else self.spool.size
 
     def close(self) -> None:
-        """Give the content up, on the disk too. The request does it when it ends."""
+        """Close the upload, and remove it from the disk unless it was saved. The request does this when it ends."""
         if self.is_replaced:
             self._replacement.close()
         if self._reader is not None:
@@ -58,15 +61,15 @@ class BaseReceivedFile(FileStorage):
         self.spool.close()
 
     def _save_as(self, path: str | os.PathLike[str]) -> Steps[None]:
-        """Store the content under a path: as a new file in one step, or in the file that is there."""
-        # What is behind the path's links, as the system finds it: "link/.." is not where the link is.
+        """Store the content under a path. A new file appears in one step, an existing file is overwritten in place."""
+        # realpath() follows links as the system does: "link/.." is the parent of the target, not of the link.
         folder, basename = os.path.split(os.fspath(path))
         if basename and not os.path.lexists(path):
-            with suppress(FileExistsError):  # it is there by now
+            with suppress(FileExistsError):  # it has appeared since
                 self._publish_in(os.path.realpath(folder), basename)
                 return
-        # Who made it may hold it open, or rely on its mode, its owner, or that it is a link, a pipe or a device.
-        # It is emptied only when it is known that there is something to write, and that it is not the upload itself.
+        # A program may have the file open, or rely on its mode, its owner, or that it is a link, a pipe or a device.
+        # So it is not replaced. It is emptied only when the content is known to exist, and not to be this very file.
         descriptor = yield from _opened(path)
         with open(descriptor, "wb", buffering=0) as file:
             for count in self.spool.write_to(file.fileno()):
@@ -87,12 +90,12 @@ class BaseReceivedFile(FileStorage):
 
 
 def _opened(path: str | os.PathLike[str]) -> Steps[int]:
-    """Open what is to be written into, and return its descriptor."""
+    """Open the file to write to, and return its descriptor."""
     while True:
         try:
             return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o666)
         except OSError as error:
-            # A pipe that nobody reads yet. The call would wait for a reader, and nobody could end it.
+            # ENXIO: a pipe without a reader. Without O_NONBLOCK, the call would wait for one, without an end.
             if error.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(path).st_mode):
                 raise
         sleep(PIPE_PAUSE)

@@ -11,17 +11,17 @@ from typing import IO, Any
 
 from ..storage import LocalStorage, StagedFile, StagedUpload, StagingArea, Storage, written
 
-#: Bytes of an upload that stay in memory: writing them costs less than making a file.
+#: An upload of at most so many bytes stays in memory: making a file for it would cost more than it saves.
 IN_MEMORY = 64 << 10
-#: Bytes of all uploads of one form that stay in memory. Further small ones share a file: each in its own would take the
-#: descriptors that other clients need.
+#: The most bytes of one form's uploads that stay in memory. Further small uploads share a file: with a file for each,
+#: they would take the descriptors that other clients need.
 ALL_IN_MEMORY = 2 << 20
-#: Bytes that are gathered for one write. A hop to a thread and back costs as much as writing about 100 KiB.
+#: Bytes that are gathered for one write, because each write takes a hop to a thread and back.
 BATCH = 1 << 20
 
 
 class _ReadOnlyBytes(BytesIO):
-    """A write would be lost when the upload is saved."""
+    """The content of a small upload. It is read-only, because a change would be lost when the upload is saved."""
 
     def write(self, data: object) -> int:
         raise UnsupportedOperation("the content of a received upload cannot be changed")
@@ -30,7 +30,7 @@ class _ReadOnlyBytes(BytesIO):
 class SharedFile:
     """A file that small uploads share.
 
-    :param area: where it is staged.
+    :param area: the area in which it is staged.
     """
 
     def __init__(self, area: StagingArea) -> None:
@@ -40,7 +40,10 @@ class SharedFile:
         self._users = 0
 
     def add(self, pieces: list[bytes]) -> int:
-        """Take an upload, and return where in the file it begins. :meth:`release` it even if this fails."""
+        """Append an upload, and return its offset in bytes. :meth:`release` it even if this fails.
+
+        :raises OSError: it could not be written.
+        """
         with self._lock:
             self._users += 1
             self._file = self._file or self._area.stage()
@@ -49,14 +52,19 @@ class SharedFile:
             return offset
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return an upload."""
+        """Return the content of an upload.
+
+        :param offset: what :meth:`add` returned.
+        :param size: bytes.
+        :raises ValueError: all uploads were released, and the file is gone.
+        """
         with self._lock:
             if self._file is None:
                 raise ValueError("The upload is gone: its request is over. Read it before that")
             return self._file.read(offset, size)
 
     def release(self) -> None:
-        """Do without an upload. With the last one the file goes."""
+        """Release an upload. The last release removes the file."""
         with self._lock:
             self._users -= 1
             if self._users == 0 and self._file is not None:
@@ -65,9 +73,9 @@ class SharedFile:
 
 
 class Spool:
-    """Takes the bytes of one upload, and lets a set publish them.
+    """The bytes of one upload, which a set can publish.
 
-    :param area: where they are staged.
+    :param area: the area in which they are staged.
     """
 
     def __init__(self, area: StagingArea) -> None:
@@ -80,13 +88,13 @@ class Spool:
         self._closed = False
 
     def add(self, batch: list[bytes]) -> bool:
-        """Take some bytes; tells whether :meth:`flush` has to be called. Does not block."""
+        """Add some bytes. Return True if :meth:`flush` has to be called. It does not block."""
         self._pending += batch
         self.size += sum(map(len, batch))
         return self._staged is not None or self.size > IN_MEMORY
 
     def flush(self) -> None:
-        """Write what was added. Blocks.
+        """Write what was added. It blocks.
 
         :raises OSError: it could not be written.
         """
@@ -96,7 +104,7 @@ class Spool:
         self._staged.write_all(pending)
 
     def share(self, file: SharedFile) -> None:
-        """Move what is in memory to a file that others use too. Blocks.
+        """Move the content from memory to a shared file. It blocks.
 
         :raises OSError: it could not be written.
         """
@@ -107,10 +115,12 @@ class Spool:
     def claim(self, target: Storage) -> Any:
         """Return the content as an upload that is staged in a storage.
 
-        The first claim of the storage's own kind gets the file that the bytes were received into. Later ones get
-        nothing: two names must not share one file, which somebody may edit in place.
+        The first claim for a directory gets the file that the bytes were received into. Later claims get ``None``: two
+        names must not share one file, because a program may edit it in place.
 
+        :param target: the storage.
         :returns: ``None`` if the content has to be copied from :meth:`pieces`.
+        :raises ValueError: the request is over, and the content is gone.
         """
         self._check_open()
         if self._staged is None:
@@ -120,7 +130,10 @@ class Spool:
         return self._staged if self._staged.seal() else None
 
     def pieces(self) -> Generator[list[bytes], None, None]:
-        """Yield the content. Blocks."""
+        """Yield the content as lists of pieces. It blocks.
+
+        :raises ValueError: the request is over, and the content is gone.
+        """
         self._check_open()
         if self._staged is None:
             yield self._small()
@@ -133,17 +146,17 @@ class Spool:
 
     @property
     def is_staged(self) -> bool:
-        """Whether the content has left the memory."""
+        """True if the content is in a file, and no longer in memory."""
         return self._staged is not None or self._shared is not None
 
     def owns(self, staged: StagedUpload) -> bool:
-        """Tell whether a staged file is the spool's, and so not to be closed by who claimed it."""
+        """Return True if a staged upload is the spool's own file. The spool closes it, and the caller must not."""
         return staged is self._staged
 
     def open(self) -> IO[bytes]:
-        """Return a stream for reading the content. To be called once, all streams would share one position.
+        """Return a stream for reading the content. Call it once: all streams would share one position.
 
-        :raises ValueError: the request is over, and the content gone.
+        :raises ValueError: the request is over, and the content is gone.
         """
         self._check_open()
         if self._staged is None:
@@ -151,9 +164,10 @@ class Spool:
         return self._staged.reader()
 
     def write_to(self, target: int) -> Iterator[int]:
-        """Write the content into an open file, in the place of what it has. Yield the bytes of each step.
+        """Replace the content of an open file with this one. Yield the number of bytes of each step.
 
-        :param target: the file's descriptor.
+        :param target: the descriptor of the file.
+        :raises ValueError: the request is over, and the content is gone.
         """
         self._check_open()
         if self._staged is not None and self._staged.is_open_as(target):
@@ -166,7 +180,7 @@ class Spool:
             yield from written(target, b"".join(self._small()))
 
     def close(self) -> None:
-        """Give the content up. Blocks."""
+        """Close the upload, and remove it from the disk unless it was published. It blocks."""
         was_closed, self._closed = self._closed, True
         self._pending = []
         if self._shared is not None and not was_closed:

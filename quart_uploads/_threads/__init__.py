@@ -1,4 +1,4 @@
-"""Blocking work: operations in steps, the thread that makes them, and the heap it needs."""
+"""Blocking work: operations in steps, the thread that runs them, and advice for the heap."""
 
 from .heap import free_memory, keep_large_blocks
 from .steps import (

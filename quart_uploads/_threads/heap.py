@@ -1,4 +1,4 @@
-"""Advice to glibc's allocator, whose defaults suit neither large messages nor bursts of them. No other gets any."""
+"""Advice to glibc's allocator. Its defaults suit neither large messages nor bursts of them."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ import sys
 from collections.abc import Callable
 from time import monotonic
 
-#: A process is quiet if no more than so many bytes arrive in so many seconds.
+#: A process is quiet if at most BUSY bytes arrive in QUIET seconds.
 QUIET, BUSY = 1.0, 16 << 20
 
 
 def keep_large_blocks() -> None:
-    """Have the memory of messages used again.
+    """Make glibc use the memory of freed messages again.
 
-    glibc gives every freed message of 256 KiB back to the kernel and faults its pages in again for the next, until it
-    has seen a larger block freed.
+    glibc returns every freed block above a threshold to the kernel, and the next message has to fault the pages in
+    again. Freeing one larger block raises the threshold (mallopt(3), M_MMAP_THRESHOLD).
     """
     del bytearray(8 << 20)[:]
 
 
 class FreeMemory:
-    """The memory that bursts of messages leave in holes of the heap.
+    """The free memory that bursts of messages leave in the heap.
 
-    To give it back takes time, and so does using it again, so it is done only when not much arrives.
+    Returning it to the kernel takes time, and so does getting it back. It is returned only when the process is quiet.
     """
 
     def __init__(self) -> None:
-        #: Bytes that have arrived.
+        #: The number of bytes that have arrived in all requests.
         self.arrived: int = 0
         self._trim = _malloc_trim()
         self._due = 0.0
 
     def give_back_soon(self) -> None:
-        """Give it back to the kernel when the process has become quiet."""
+        """Return the memory to the kernel when the process has become quiet."""
         if self._trim is None or monotonic() < self._due:
             return
         self._look_later(asyncio.get_running_loop(), self._trim)

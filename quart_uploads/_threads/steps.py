@@ -1,9 +1,9 @@
 """Blocking work that is written once and driven by both flavours.
 
-An operation is a generator. Between its yields it blocks as it likes. It yields ``None`` where other
-work may go on, and by :func:`settled` what a hook returned, if a subclass of the async set made that
-hook a coroutine. The sync driver just runs it. The async driver runs each step in a worker thread, so
-that a whole small save costs one hop (100 to 150 microseconds).
+An operation is a generator. It may block between its yields. It yields ``None`` where other work may go on. With
+:func:`settled` it yields what a hook returned, if a subclass of the async set made that hook a coroutine. The sync
+driver runs all of it in the calling thread. The async driver runs each step in a worker thread, so a whole small save
+costs one hop to a thread and back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Steps = Generator[Any, Any, T]
 
 
 class _Cancellation:
-    """Whether a task was cancelled, for the thread that works for it."""
+    """Passes the cancellation of a task to the thread that works for it."""
 
     def __init__(self) -> None:
         self._is_pending = False
@@ -34,7 +34,7 @@ class _Cancellation:
 
     def check(self) -> None:
         if self._is_pending:
-            self._is_pending = False  # what cleans up after it may call this, too
+            self._is_pending = False  # the cleanup may call this too, and must not fail
             raise asyncio.CancelledError
 
 
@@ -42,13 +42,13 @@ _cancellation: ContextVar[_Cancellation | None] = ContextVar("cancellation", def
 
 
 def check_cancelled() -> None:
-    """Raise if the task that waits for this call of a storage was cancelled.
+    """Raise an error if the task that waits for this call of a storage was cancelled.
 
-    Call it now and then in a long transfer, in the thread that the storage was called in. It costs next to nothing. Let
-    the error through: the storage is then asked to :meth:`~quart_uploads.storage.Storage.withdraw` the upload, unless
-    it was to replace a file, and in any case the staged upload is closed. In Flask it never raises.
+    Call it regularly during a long transfer, in the thread in which the storage was called. It is cheap. Do not catch
+    the error: the library then calls :meth:`~quart_uploads.storage.Storage.withdraw`, unless the upload was to replace
+    a file, and always closes the staged upload. In Flask it never raises.
 
-    :raises asyncio.CancelledError: the task was cancelled. It is raised only once, so that cleaning up can go on.
+    :raises asyncio.CancelledError: the task was cancelled. It is raised only once, so that the cleanup can go on.
     """
     if (cancellation := _cancellation.get()) is not None:
         cancellation.check()
@@ -77,13 +77,13 @@ def uncancelled() -> Iterator[None]:
 
 
 def settled(value: Any) -> Steps[Any]:
-    """Return what a hook returned, once the driver has awaited it if it has to be."""
+    """Return the result of a hook. If it is awaitable, the driver awaits it first."""
     if not isawaitable(value):
         return value
     try:
         return (yield value)
     except GeneratorExit:
-        # The operation was ended before the driver awaited it, and Python would warn of that.
+        # The operation was closed before the driver awaited the coroutine. Python would warn about that.
         getattr(value, "close", lambda: None)()
         raise
 
@@ -91,7 +91,7 @@ def settled(value: Any) -> Steps[Any]:
 def drive(steps: Steps[T]) -> T:
     """Run an operation to its end in this thread.
 
-    :raises TypeError: a hook is a coroutine, which nobody here can await.
+    :raises TypeError: a hook is a coroutine, which cannot be awaited here.
     """
     while True:
         try:
@@ -110,13 +110,13 @@ async def drive_async(
     undo: Callable[[BaseException], None] = lambda reason: None,
     alone: bool = False,
 ) -> T:
-    """Run an operation in worker threads, and what its hooks returned on the event loop.
+    """Run an operation in worker threads, and await what its hooks return on the event loop.
 
-    If the task is cancelled, the operation is ended at its next yield or :func:`check_cancelled`, and has cleaned up
-    when this returns.
+    If the task is cancelled, the operation ends at its next yield or :func:`check_cancelled`. It has cleaned up when
+    this raises :exc:`asyncio.CancelledError`.
 
-    :param undo: is called in a thread if the task is cancelled, with the reason. The operation may have come to its
-        end, though its result is lost.
+    :param undo: called in a thread with the reason if the task is cancelled. The operation may be complete then, but
+        its result is lost.
     :param alone: see :func:`start_in_thread`.
     """
 
@@ -138,7 +138,7 @@ async def drive_async(
 
 
 async def drive_inline(steps: Steps[T]) -> T:
-    """Run an operation that does not block by itself on the event loop."""
+    """Run an operation on the event loop. The operation itself must not block."""
 
     async def advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
         return _advance(resume, value)
@@ -158,7 +158,7 @@ async def _drive(steps: Steps[T], advance: Callable[[Callable[[Any], Any], Any],
         if isawaitable(value):
             try:
                 value = await value
-            except BaseException as error:  # the operation has to clean up whatever it was
+            except BaseException as error:  # a cancellation too: the operation has to clean up
                 resume, value = steps.throw, error
 
 
@@ -171,7 +171,7 @@ def _advance(resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
 
 
 def _advance_for(cancellation: _Cancellation, resume: Callable[[Any], Any], value: Any) -> tuple[bool, Any]:
-    _cancellation.set(cancellation)  # in the context of this call, which is a copy
+    _cancellation.set(cancellation)  # only in the context of this call, which is a copy
     return _advance(resume, value)
 
 
@@ -183,8 +183,8 @@ async def in_thread(function: Callable[..., T], /, *args: Any, alone: bool = Fal
 def start_in_thread(function: Callable[..., T], /, *args: Any, alone: bool = False) -> asyncio.Future[T]:
     """Call a blocking function in a worker thread, with the caller's context.
 
-    :param alone: whether to make the call in a thread of its own, as it is a slow one. Others are made one after the
-        other, which costs less.
+    :param alone: True for a slow call, which gets a thread of the event loop's executor. All other calls are made one
+        after the other in one thread, which costs less.
     """
     bound = partial(copy_context().run, function, *args)
     if alone:
@@ -199,11 +199,11 @@ async def completed(
 ) -> T:
     """Wait for work in a thread.
 
-    :param undo: is given the result if nobody else will get it.
-    :param on_cancel: is called on cancellation, before the work is waited for.
+    A thread cannot be interrupted. On cancellation this waits until the work is done, so that nothing goes on in the
+    background. Then it raises :exc:`asyncio.CancelledError`.
 
-    A thread cannot be interrupted: on cancellation this waits until the work is done, so that nothing
-    goes on behind the caller's back, and then raises :exc:`asyncio.CancelledError`.
+    :param undo: called with the result on cancellation, because the caller does not get it.
+    :param on_cancel: called on cancellation, before this waits for the work.
     """
     future = asyncio.ensure_future(call)
     try:
@@ -215,12 +215,12 @@ async def completed(
                 await asyncio.wait([future])
             except asyncio.CancelledError:
                 continue
-        # The exception has to be retrieved, or asyncio would report it as lost.
+        # asyncio would log an exception that is not retrieved.
         error = None if future.cancelled() else future.exception()
         for note in getattr(error, "__notes__", ()):  # what could not be cleaned up
             reason.add_note(note)
         if isinstance(error, Exception):
-            reason.add_note(f"What was waited for failed: {error!r}")
+            reason.add_note(f"The work in the thread failed: {error!r}")
         if not future.cancelled() and error is None and undo is not None:
             undo(future.result())
         raise

@@ -1,6 +1,7 @@
-"""A thread for brief blocking calls, which makes all that are waiting and then wakes the event loop once.
+"""A thread for short blocking calls. It makes all calls that are waiting, and then wakes the event loop once.
 
-Each thread that makes system calls takes turns with the event loop for the interpreter lock, so that more would cost.
+Each thread that makes system calls competes with the event loop for the interpreter lock. More threads cost more than
+they save.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from threading import Lock, Thread, current_thread
 from typing import Any
 from weakref import WeakKeyDictionary
 
-#: Seconds between two looks at the thread. If it is still at the same call, another one takes its place.
+#: Seconds between two checks of the thread. If it is still in the same call, and others wait, a new thread replaces it.
 PATIENCE = 0.02
 #: Seconds without a call after which the thread ends.
 IDLE = 0.2
@@ -26,13 +27,13 @@ class Worker:
     def __init__(self) -> None:
         self._calls: SimpleQueue[tuple[asyncio.Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._outcomes: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-        # The thread that takes the calls. One that was stuck, and has lost its place, ends with its call.
+        # The thread that takes the calls. A thread that was stuck, and was replaced, ends after its call.
         self._thread: Thread | None = None
         self._lock = Lock()
         self._begun = 0
 
     def submit(self, loop: asyncio.AbstractEventLoop, call: Callable[[], Any]) -> asyncio.Future[Any]:
-        """Have a call made; the future gets what it returns or raises."""
+        """Make a call in the thread. The future gets what the call returns or raises."""
         future = loop.create_future()
         with self._lock:
             if self._thread is None:
@@ -60,7 +61,7 @@ class Worker:
                 self._outcomes.clear()
 
     def _make_calls(self, me: Thread) -> bool:
-        """Make the calls that are waiting, or wait for one. Return True if any was made."""
+        """Make the calls that are waiting. If there is none, wait for one. Return True if any was made."""
         timeout = IDLE
         with suppress(Empty):
             while timeout or self._thread is me:
@@ -74,7 +75,7 @@ class Worker:
         self._tell()
         with self._lock:
             if self._begun == begun and not self._calls.empty():
-                with suppress(RuntimeError):  # the system gives no more threads
+                with suppress(RuntimeError):  # the system cannot start another thread
                     self._start_thread(loop)
             if self._thread is not None:
                 loop.call_later(PATIENCE, self._look, loop, self._begun)
@@ -82,7 +83,7 @@ class Worker:
     def _tell(self) -> None:
         while self._outcomes:
             future, result, error = self._outcomes.popleft()
-            if not future.done():  # as it is if its task was cancelled
+            if not future.done():  # it is done if its task was cancelled
                 future.set_result(result) if error is None else future.set_exception(error)
 
 
@@ -90,7 +91,7 @@ def _outcome(call: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return call(), None
     except BaseException as error:
-        # A StopIteration would end the coroutine that awaits it, as if that had returned.
+        # A future does not accept a StopIteration.
         return None, RuntimeError(f"A call raised {error!r}") if isinstance(error, StopIteration) else error
 
 
@@ -98,7 +99,7 @@ _workers: WeakKeyDictionary[asyncio.AbstractEventLoop, Worker] = WeakKeyDictiona
 
 
 def call_in_thread(call: Callable[[], Any]) -> asyncio.Future[Any]:
-    """Have a blocking call made in a thread, together with others of the running event loop."""
+    """Make a blocking call in the thread of the running event loop."""
     loop = asyncio.get_running_loop()
     if (worker := _workers.get(loop)) is None:
         worker = _workers[loop] = Worker()

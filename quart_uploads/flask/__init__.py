@@ -1,4 +1,4 @@
-"""Upload sets for Flask: the names and rules of :mod:`quart_uploads`, blocking."""
+"""File uploads for Flask: the names and rules of :mod:`quart_uploads`, with blocking methods."""
 
 from .._config import UploadConfiguration, addslash, config_for_set
 from .._exceptions import FileTooLarge, InsufficientStorage, InvalidName, NoFileChosen, UploadNotAllowed

@@ -20,10 +20,10 @@ def configure_uploads(app: Flask, upload_sets: UploadSet | Iterable[UploadSet]) 
 
 
 def patch_request_class(app: Flask, size: int | None = 16 * 1024 * 1024) -> None:
-    """Answer requests whose body is larger than a size with 413 (Content Too Large).
+    """Answer a request with 413 (Content Too Large) if its body is larger than a size.
 
     :param app: the app.
-    :param size: bytes, set as its ``MAX_CONTENT_LENGTH``; ``None`` keeps that.
+    :param size: the size in bytes. It is set as ``MAX_CONTENT_LENGTH``; ``None`` keeps the app's value.
     """
     if size is not None:
         app.config["MAX_CONTENT_LENGTH"] = size

@@ -1,4 +1,4 @@
-"""The blueprint by which a Flask app serves the upload sets that have no URL of their own."""
+"""The blueprint with which a Flask app serves the upload sets that have no URL of their own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..storage import StoredFile
 
 blueprint: Blueprint = Blueprint(BLUEPRINT, __name__, url_prefix=URL_PREFIX)
 
-#: Where the body of the answer is while the request is handled.
+#: The attribute of ``g`` that has the body of the answer while the request is handled.
 _SERVED = "_quart_uploads_served"
 
 
@@ -43,21 +43,21 @@ def _watch_answers(state: BlueprintSetupState) -> None:
 def _note_answer(app: Any, response: Response, **extra: object) -> None:
     body: _StoredFileBody | None = g.get(_SERVED)
     if body is not None:
-        # A hook may have wrapped the body, so any answer that is sent closes it at its end.
+        # A hook may have wrapped the body, so the answer itself closes it at its end.
         body.is_answer = True
         response.call_on_close(body.close)
 
 
 @blueprint.teardown_request
 def _close_unless_sent(error: BaseException | None) -> None:
-    """Close a file that no server will close, as a hook of the app failed or put another answer in its place."""
+    """Close a file that no server will close, because a hook of the app failed or replaced the answer."""
     body: _StoredFileBody | None = g.pop(_SERVED, None)
     if body is not None and not body.is_answer:
         body.close()
 
 
 class _StoredFileBody:
-    """The part of a stored file that a response has, read in large pieces while it is sent."""
+    """The part of a stored file that a response sends. It is read in large pieces while it is sent."""
 
     def __init__(self, file: StoredFile, plan: Delivery) -> None:
         self.is_answer: bool = False
@@ -68,5 +68,5 @@ class _StoredFileBody:
         return map(self._file.read, chunk_sizes(self._plan))
 
     def close(self) -> None:
-        """Called by the WSGI server (PEP 3333) when the response is over, however it ended."""
+        """Close the file. The WSGI server calls this when the response has ended or failed (PEP 3333)."""
         self._file.close()

@@ -1,4 +1,4 @@
-"""The parts of a form as they arrive at a Flask app, and the files that it gives to views."""
+"""The parts of a form as they arrive at a Flask app, and the files in ``request.files``."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ from .._threads import drive
 from ..storage import CHUNK
 from ._compat import take_form
 
-#: Bytes of one read from the WSGI server.
+#: Bytes to read from the WSGI server in one call.
 READ = 256 << 10
 
 ProgressHook = Callable[["Part", int, int | None], Any]
 
 
 class ReceivedFile(BaseReceivedFile):
-    """An upload in ``request.files``, already staged."""
+    """An upload in ``request.files``. It is in memory if it is small, and staged otherwise."""
 
     def save(self, dst: str | PathLike[str] | IO[bytes], buffer_size: int = 16384) -> None:
         """Store the file under a path, or write it to an open file.
 
-        What is there is written into, as the framework does it.
+        Under a path, a new file appears in one step. An existing file is overwritten in place, as Flask does it.
 
-        :param dst: the path or the file.
-        :param buffer_size: used only for a stream that the app put in the place of the content.
+        :param dst: the path, or the file.
+        :param buffer_size: bytes; used only if the app has replaced the stream.
+        :raises OSError: the file could not be written.
+        :raises ValueError: the request is over, and the content is gone.
         """
         if self.is_replaced:
             super().save(dst, buffer_size)
@@ -42,22 +44,23 @@ class ReceivedFile(BaseReceivedFile):
 
 
 class Part(BasePart):
-    """One part of a form that is being received. Iterating it yields its bytes."""
+    """One part of a form that is being received. Iterating it yields its bytes in pieces."""
 
     _reader: FormReader
 
     def text(self) -> str:
-        """Return the rest of the part as a text.
+        """Return the rest of the part as text.
 
-        :raises RequestEntityTooLarge: it is larger than ``MAX_FORM_MEMORY_SIZE``.
+        :raises RequestEntityTooLarge: the text is larger than ``MAX_FORM_MEMORY_SIZE``.
+        :raises RuntimeError: the part was passed over.
         """
         return drive(self._reader.current(self).text(self.head))
 
     def receive_batch(self, first: bool = False) -> list[bytes]:
-        """Return the next bytes, in pieces, about 1 MiB in all; none at the end.
+        """Return the next bytes as a list of pieces, about 1 MiB in all. The list is empty at the end.
 
-        :param first: whether they have to be the first ones of the part.
-        :raises RuntimeError: they are not, or the part was passed over.
+        :param first: True if they have to be the first bytes of the part.
+        :raises RuntimeError: they are not the first bytes, or the part was passed over.
         """
         return drive(self._reader.current(self, first).next_batch())
 
@@ -69,12 +72,12 @@ class Part(BasePart):
 class FormReader(BaseFormReader[Part]):
     """The parts of a form, in the order sent: ``for part in photos.receive(request)``.
 
-    A part is to be read before the next one is asked for; what was not read of it is passed over.
+    Read a part before you ask for the next one. What you do not read of it is passed over.
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
         if not take_form(request):
-            raise RuntimeError("The form was read already, so that no part is left to receive")
+            raise RuntimeError("The form was read already: call receive once, and before request.form or request.files")
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
             self._reading = Reading(request.content_type or "", limits, self._receive, call)

@@ -17,9 +17,9 @@ from .form import READ, ReceivedFile
 
 
 class UploadFormParser(FormDataParser):
-    """Reads a form whose files are staged while they arrive."""
+    """A parser that stages the files of a form while they arrive."""
 
-    #: The Content-Type of the request. In its parameters the framework leaves out what some clients send.
+    #: The whole Content-Type of the request. The framework's own parsing drops parameters that some clients send.
     content_type: str = ""
 
     def parse(
@@ -40,7 +40,7 @@ class UploadRequest(Request):
     form_data_parser_class: type[FormDataParser] = UploadFormParser
 
     def make_form_data_parser(self) -> FormDataParser:
-        """Return what reads the form."""
+        """Return the parser of the form."""
         parser = super().make_form_data_parser()
         if isinstance(parser, UploadFormParser):
             parser.content_type = self.content_type or ""
@@ -48,7 +48,7 @@ class UploadRequest(Request):
 
 
 def install_streaming(app: Flask) -> None:
-    """Extend an app's own request class, once."""
+    """Extend an app's own request class, once. Warn if it does not allow it."""
     if issubclass(app.request_class, UploadRequest):
         return
     if own := own_hook(app.request_class, Request, FORM_HOOKS):

@@ -21,7 +21,7 @@ from .form import FormReader, Part, ProgressHook
 
 
 class _Flask:
-    """What upload sets need of Flask."""
+    """What upload sets need from Flask."""
 
     def current_app(self) -> Any:
         return current_app._get_current_object()  # type: ignore[attr-defined]
@@ -35,14 +35,14 @@ class _Flask:
 
 
 class UploadSet(BaseUploadSet):
-    """A named set of uploaded files, for Flask: every method blocks.
+    """A named set of uploaded files, for Flask. Its methods block.
 
-    Its configuration is kept on the app, so that one set serves several apps.
+    Its configuration is kept on the app, so one set can serve several apps.
 
-    :param name: alphanumeric; names the set in config keys and URLs.
-    :param extensions: what it allows: presets added together, any container, or one string.
-    :param default_dest: the destination if the config names none: a path, a URL, or a callable that is given the
-        app and returns one or ``None``.
+    :param name: the name of the set in config keys and URLs; only letters and digits.
+    :param extensions: the allowed extensions: presets added together, any other container, or one string.
+    :param default_dest: the destination if the config has none: a path, a URL, a
+        :class:`~quart_uploads.storage.Storage`, or a callable that takes the app and returns one of these or ``None``.
     :raises ValueError: the name is not alphanumeric.
     """
 
@@ -72,23 +72,28 @@ class UploadSet(BaseUploadSet):
         return saved
 
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
-        """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on. Override it to name files your way.
+        """Return a free name for a file: ``name_1.ext``, ``name_2.ext``, and so on.
 
-        See :meth:`quart_uploads.UploadSet.resolve_conflict`.
+        Override it to name files in your own way. See :meth:`quart_uploads.UploadSet.resolve_conflict`.
 
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
+        :returns: a name in the folder, or a path in it.
         """
         return free_basename(self._storage, target_folder, basename)
 
     def exists(self, filename: str) -> bool:
-        """Tell whether the set has a file of this name."""
+        """Return True if the set has a file of this name.
+
+        :raises InvalidName: the name points outside the set.
+        """
         return self._storage.exists(check_stored(filename))
 
     def stat(self, filename: str) -> FileInfo:
-        """Return the size, time, content type and ETag of a file.
+        """Return the size, modification time, content type and ETag of a file.
 
         :raises FileNotFoundError: the set has no such file.
+        :raises InvalidName: the name points outside the set.
         """
         return self._storage.stat(check_stored(filename))
 
@@ -96,6 +101,7 @@ class UploadSet(BaseUploadSet):
         """Open a file for reading: ``with photos.open(name) as file``.
 
         :raises FileNotFoundError: the set has no such file.
+        :raises InvalidName: the name points outside the set.
         """
         return self._storage.open(check_stored(filename))
 
@@ -103,11 +109,15 @@ class UploadSet(BaseUploadSet):
         """Delete a file. Its folder stays.
 
         :raises FileNotFoundError: the set has no such file.
+        :raises InvalidName: the name points outside the set.
         """
         drive(deleting(self._rules, filename))
 
     def list(self, folder: str | None = None) -> builtins.list[str]:
-        """Return the names of all files, or of those in a folder and below it, in order."""
+        """Return the names of all files, or of those in a folder and below it, in the order of their segments.
+
+        :raises InvalidName: the folder points outside the set.
+        """
         return listing(self._storage, folder)
 
     _framework = _Flask()
@@ -116,10 +126,10 @@ class UploadSet(BaseUploadSet):
 
 class TestingFileStorage(BaseTestingFileStorage):
     __doc__ = BaseTestingFileStorage.__doc__
-    __test__ = False  # not a class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest would take it for a class of tests because of its name
 
     def save(self, dst: Any, buffer_size: int = 16384) -> None:
-        """Note the path and write nothing.
+        """Record the path in ``saved``, and write nothing.
 
         :param dst: the path.
         :param buffer_size: not used.

@@ -1,6 +1,6 @@
-"""All that is used of Quart and aiofiles without being documented as something to build on.
+"""Everything that the library uses of Quart and aiofiles although their documentation does not promise it.
 
-Each seam has a case in ``tests/test_compat.py``, which says what a new version has changed.
+Each seam has a test case in ``tests/house/test_compat.py``, which names what a new version has changed.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ __all__ = [
     "wrap",
 ]
 
-#: What an app may have overridden to read forms its own way.
+#: The attributes that an app may have overridden to read forms in its own way.
 FORM_HOOKS = ("form_data_parser_class", "make_form_data_parser")
 
-#: What a body raises when the client is gone. Quart 0.23 has an error for it. For older versions it is one that is
-#: answered, so that the app does not log a failure of its own.
+#: What a body raises when the client has disconnected. Quart 0.23 has an error for it. With older versions it is an
+#: HTTP error, so that the app does not log it as a failure of its own.
 Disconnected: type[Exception] = getattr(quart.wrappers, "ClientDisconnectedError", ClientDisconnected)
 
-# Quart 0.23 waits for the body to take what has arrived; before, append() returned at once.
+# Quart 0.23 waits until the body has room for what has arrived. Older versions call append(), which does not wait.
 _QUART_WAITS = hasattr(Body, "put")
 
 
 def take_form(request: Request) -> bool:
     """Leave ``request.form`` and ``request.files`` empty from now on. Return False if the form was read already.
 
-    Quart's parser reads a whole form or nothing of it, and only these attributes keep it from doing so.
+    Quart's parser can only read the whole form. Only these two attributes keep it from reading.
     """
     if request._form is not None:
         return False
@@ -53,21 +53,21 @@ def take_form(request: Request) -> bool:
 
 
 class Connection(ASGIHTTPConnection):
-    """A connection that feeds the body as fast as the body allows, and says when a view has its answer.
+    """A connection that feeds the body as fast as it is read, and calls :meth:`stop_reading` before the answer.
 
-    An app can name a class of its own as ``asgi_http_class``. Which methods that class may override is not documented.
+    An app can set its own class as ``asgi_http_class``. Quart does not document which methods that class may override.
     """
 
     def stop_reading(self) -> None:
-        """Called before an answer is sent that reads no more of the request."""
+        """Called before an answer is sent, if it reads no more of the request."""
 
     async def handle_messages(self, request: Any, receive: Any, *args: Any) -> None:
-        """Give the body what the server receives. Quart 0.23 adds the task of the request to the arguments."""
+        """Pass what the server receives to the body. Quart 0.23 adds the task of the request to the arguments."""
         message: Any = {}
 
         async def receive_copy() -> Any:
-            # The frames that wait for the next message would hold the last one for as long, up to 256 KiB of an idle
-            # client. It is a copy, as the message is the server's.
+            # While the connection waits for the next message, its frames would keep the last one in memory, for each
+            # idle client. Only a copy may be cleared, because the message belongs to the server.
             nonlocal message
             message.clear()
             message = dict(await receive())
@@ -87,7 +87,7 @@ class Connection(ASGIHTTPConnection):
                 return
 
     async def _send_response(self, send: Any, response: Any) -> None:
-        # Nothing public is called between the view and its answer. Only an iterable may still read the request.
+        # Quart calls no public method between the view and its answer. Only an iterable may still read the request.
         if not isinstance(response.response, IterableBody):
             self.stop_reading()
         await super()._send_response(send, response)
@@ -95,5 +95,5 @@ class Connection(ASGIHTTPConnection):
 
 @wrap.register(StoredFile)
 def _wrap_stored_file(file: Any, *, loop: Any = None, executor: Any = None) -> AsyncFileIO:
-    """Have ``wrap`` take the files of every storage. By itself it takes only some classes of :mod:`io`."""
+    """Make ``wrap`` accept the files of every storage. By itself it accepts only some classes of :mod:`io`."""
     return AsyncFileIO(file, loop=loop, executor=executor)

@@ -16,16 +16,20 @@ from .upload_set import UploadSet
 
 
 def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) -> None:
-    """Read the configuration of upload sets from an app's config, once that is complete.
+    """Read the configuration of upload sets from an app's config.
 
-    It may be called again, and with sets that other apps use too. The app then serves the sets that have
-    no ``UPLOADED_X_URL``, unless ``UPLOADS_AUTOSERVE`` is off. Which these are is logged once, as INFO.
+    Call it when the config is complete. It may be called again, and with sets that other apps use too.
+
+    The app then serves the sets that have neither an ``UPLOADED_X_URL`` nor signed URLs, unless ``UPLOADS_AUTOSERVE``
+    is off. The names of these sets are logged once, at level INFO. Uploads are staged while they arrive, unless
+    ``UPLOADS_STREAMING`` is off. If the app's own classes do not allow that, a warning says so.
 
     :param app: the app.
     :param upload_sets: one set, or several.
     :raises TypeError: the app is no Quart app, or a set is one for Flask.
     :raises RuntimeError: a set has no destination.
-    :raises ValueError: a config value makes no sense.
+    :raises ValueError: a config value is not valid.
+    :raises ImportError: a destination needs obstore, which is not installed.
     """
     configure(app, upload_sets, Quart, UploadSet, blueprint)
     if streams(app):
@@ -33,13 +37,13 @@ def configure_uploads(app: Quart, upload_sets: UploadSet | Iterable[UploadSet]) 
 
 
 def patch_request_class(app: Quart, size: int | None = 16 * 1024 * 1024) -> None:
-    """Answer requests whose body is larger than a size with 413 (Content Too Large).
+    """Answer a request with 413 (Content Too Large) if its body is larger than a size.
 
-    It sets ``MAX_CONTENT_LENGTH`` and has every byte of a body counted, where Quart alone looks at the bytes
-    that wait to be read.
+    This sets ``MAX_CONTENT_LENGTH`` and counts every byte of a body. Quart alone counts only the bytes that wait to be
+    read.
 
     :param app: the app.
-    :param size: bytes; ``None`` keeps the app's ``MAX_CONTENT_LENGTH``.
+    :param size: the size in bytes; ``None`` keeps the app's ``MAX_CONTENT_LENGTH``.
     """
     if size is not None:
         app.config["MAX_CONTENT_LENGTH"] = size

@@ -1,4 +1,4 @@
-"""The blueprint by which a Quart app serves the upload sets that have no URL of their own."""
+"""The blueprint with which a Quart app serves the upload sets that have no URL of their own."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ async def uploaded_file(setname: str, filename: str) -> Response:
     except FileNotFoundError:
         abort(404)
     if isinstance(found, StoredFile):
-        # No await may be between: from here on the connection closes it, whatever becomes of the answer.
+        # No await may come before this line, as a cancelled task would leave the file open. From here on the
+        # connection closes it.
         request.scope[SERVED] = found  # type: ignore[literal-required]
     body = app.response_class.data_body_class(found) if isinstance(found, bytes) else StoredFileBody(found, plan)
     response: Response = app.response_class(body, plan.status, plan.headers)
-    # A large file on a slow line may take longer than RESPONSE_TIMEOUT, which counts from the first byte.
+    # A large file may take longer than RESPONSE_TIMEOUT on a slow line, because that counts from the first byte.
     response.timeout = None
     return response
 
@@ -42,7 +43,7 @@ def _close(answer: tuple[Delivery, bytes | StoredFile]) -> None:
 
 
 class StoredFileBody(ResponseBody):
-    """The part of a stored file that a response has, read in large pieces while it is sent."""
+    """The part of a stored file that a response sends. It is read in large pieces while it is sent."""
 
     def __init__(self, file: StoredFile, plan: Delivery) -> None:
         self._file = file

@@ -14,28 +14,28 @@ from .._receiving import gather
 from .._threads import free_memory
 from ._compat import Body, Disconnected
 
-#: Bytes of one request that may wait to be read before no more are received. Enough to go on receiving
-#: while a batch is written; servers keep up to about as much again.
+#: Bytes of one request that may wait to be read. While there are more, nothing is received. It is enough to go on
+#: receiving while a batch is written. Servers buffer more bytes in addition.
 HIGH_WATER = 1 << 20
-#: Seconds of waiting for a client before its rate is looked at.
+#: Seconds of waiting for a client after which its rate is checked.
 GRACE = 5.0
-#: Seconds for which to drop what is sent after the answer: in all, and without a word. A client that stops sending, as
-#: curl does, waits for the end of the answer meanwhile.
+#: Seconds to go on receiving after an early answer: in all, and as an idle timeout. A client that stops sending, as
+#: curl does, gets the end of the answer only after the idle timeout.
 LINGER, LINGER_SILENCE = 30.0, 0.5
 
 
 class UploadBody(Body):
-    """Counts every byte, waits for its reader, and gives up on clients that are silent or too slow."""
+    """A body that counts every byte, waits for its reader, and fails if the client is idle or slow for too long."""
 
     def __init__(self, expected_content_length: int | None, max_content_length: int | None) -> None:
         super().__init__(expected_content_length, max_content_length)
-        #: Returns the bytes that the whole body may have, or ``None`` for no limit. Hooks and views may change it.
+        #: Returns the most bytes that the whole body may have; ``None`` for no limit. Hooks and views may change it.
         self.find_limit: Callable[[], int | None] = lambda: max_content_length
-        #: Seconds between two chunks that a client may be silent; ``None`` for no limit.
+        #: The idle timeout: seconds for which the client may send nothing; ``None`` for no limit.
         self.silence: float | None = None
-        #: Bytes per second that a client has to send on average, while it is waited for.
+        #: The least average rate in bytes per second, while the reader waits for the client; ``None`` for no limit.
         self.min_rate: float | None = None
-        #: Bytes that have arrived.
+        #: The number of bytes that have arrived.
         self.received: int = 0
         self._expected = expected_content_length
         self._chunks: deque[bytes] = deque()
@@ -50,7 +50,7 @@ class UploadBody(Body):
         self._within_limit = -1
         self._waited = 0.0
 
-    # What the connection calls.
+    # Called by the connection.
 
     async def put(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes from the server, and return when there is room for more."""
@@ -61,7 +61,7 @@ class UploadBody(Body):
 
     def append(self, data: bytes | bytearray | memoryview) -> None:
         """Take bytes without waiting."""
-        data = bytes(data)  # what a server may use again is copied, and bytes are not
+        data = bytes(data)  # copies a buffer that a server may use again; bytes are not copied
         if not data or self._failure is not None:
             return
         self.received += len(data)
@@ -71,29 +71,29 @@ class UploadBody(Body):
         self._changed.set()
 
     def set_complete(self) -> None:
-        """The last byte has arrived."""
+        """Note that the last byte has arrived."""
         self._finished = True
         self._changed.set()
 
     def disconnect(self) -> None:
-        """The client is gone."""
+        """Note that the client has disconnected. If the body is not complete, reading it to its end fails."""
         if not self._finished and self._failure is None:
             self._failure = Disconnected()
         self._changed.set()
 
     def abandon(self) -> None:
-        """Let the rest arrive, and drop it."""
+        """Drop what was not read, and everything that still arrives."""
         self._abandoned = True
         self._chunks.clear()
         self._room.set()
 
     @property
     def is_arriving(self) -> bool:
-        """Whether the client has not sent all, and is still there."""
+        """True if the client is connected and has not sent the whole body yet."""
         return not self._finished and self._failure is None
 
     async def linger(self) -> None:
-        """Drop what the client still sends, until it has sent all or falls silent."""
+        """Drop what the client still sends, until it has sent all, is idle, or :data:`LINGER` seconds have passed."""
         self.abandon()
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER):
@@ -102,7 +102,7 @@ class UploadBody(Body):
 
     async def _hears_more(self) -> bool:
         self._changed.clear()
-        # In steps: a timer that an event loop at other work fires late says nothing of the client.
+        # In steps: a busy event loop fires a timer late, perhaps before it has received what the client sent.
         for _ in range(4):
             with suppress(TimeoutError):
                 async with asyncio.timeout(LINGER_SILENCE / 4):
@@ -111,7 +111,7 @@ class UploadBody(Body):
         return False
 
     def set_result(self, data: bytes) -> None:
-        """Be a whole body, for tests."""
+        """Set the whole body. This is mainly for tests."""
         self.append(data)
         self.set_complete()
 
@@ -119,20 +119,21 @@ class UploadBody(Body):
         """Forget what was read."""
         self._whole = b""
 
-    # What readers call.
+    # Called by readers.
 
     async def get(self, pause: float | None = None) -> bytes | None:
         """Return the next bytes, or ``b""`` at the end.
 
-        :param pause: seconds of silence after which to return ``None`` and let the caller do something else.
+        :param pause: seconds without a byte after which to return ``None``, so that the caller can do something else.
         :raises RequestEntityTooLarge: there are more bytes than the limit.
-        :raises RequestTimeout: the client is silent for too long, or too slow.
+        :raises RequestTimeout: the client is idle for too long, or too slow.
+        :raises Disconnected: the client has disconnected.
         :raises ValueError: the request is over, and what was not read of the body is gone.
         """
         while True:
             self._check_limit()
             if self._whole:
-                # It was awaited before. Whoever reads it now gets it again, once.
+                # The body was awaited before. Reading it returns it again, once.
                 data, self._whole = self._whole, b""
                 return data
             if self._chunks:
@@ -180,7 +181,7 @@ class UploadBody(Body):
         self._within_limit = self.received
 
     async def _wait(self, pause: float | None) -> bool:
-        """Wait for a change; return True if one came before the pause."""
+        """Wait for a change. Return False if none came within the pause."""
         loop = asyncio.get_running_loop()
         patience = self._patience()
         limits = [seconds for seconds in (pause, patience) if seconds is not None]
@@ -190,14 +191,14 @@ class UploadBody(Body):
                 await self._changed.wait()
         except TimeoutError:
             if patience is not None and loop.time() - start >= patience:
-                raise RequestTimeout("The client sent nothing for too long, or too little.") from None
+                raise RequestTimeout("The client sent nothing for too long, or sent too slowly.") from None
             return False
         finally:
             self._waited += loop.time() - start
         return True
 
     def _patience(self) -> float | None:
-        """Seconds that may pass until the client must have sent something."""
+        """Return the seconds within which the client has to send something; ``None`` for no limit."""
         limits = []
         if self.silence is not None:
             limits.append(self.silence)

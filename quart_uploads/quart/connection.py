@@ -1,4 +1,4 @@
-"""What is between a Quart app and its server: backpressure, and answers that come before the client has sent all."""
+"""The connection between a Quart app and its server: backpressure, and answers before the client has sent all."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..storage import StoredFile
 from ._compat import Connection
 from .body import UploadBody
 
-#: Where the scope of a request has the open file that answers it. An attribute of the request might be the app's own.
+#: The key of the open file in the scope of its request. An attribute of the request might be the app's own.
 SERVED = "quart_uploads.served"
 
 
@@ -33,28 +33,29 @@ class UploadConnection(Connection):
             await self._close_served()
 
     async def _close_served(self) -> None:
-        """Close a file that was to be the answer: a hook may have put another in its place, or failed."""
+        """Close the file that was to be sent. A hook may have replaced the answer, or failed."""
         served: StoredFile | None = self.scope.pop(SERVED, None)  # type: ignore[misc]
         if served is not None and not served.file.closed:
             await in_thread(served.close)
 
     def stop_reading(self) -> None:
-        """Let the rest of the upload arrive: the client may read only when it has sent all.
+        """Drop the rest of the upload instead of holding it back.
 
-        If the upload waited, both would wait for each other.
+        Many clients read the answer only when they have sent all. If the upload was held back, both sides would wait
+        for each other.
         """
         self._upload.abandon()
 
 
 class EarlyAnswer:
-    """Sends an answer, and the end of an early one when the client has sent all, or has stopped.
+    """Sends an answer. It keeps the end of an early answer until the client has sent all, or has stopped.
 
-    With its end a server closes the connection if the client is still sending. Many clients read only when they have
-    sent all, and would find the connection reset where the answer was.
+    After the end of an answer, a server closes the connection if the client is still sending. Many clients read only
+    when they have sent all. They would find the connection reset, and not get the answer.
 
-    :param body: what the client sends.
-    :param send: sends a message of ASGI.
-    :param http_version: the version of HTTP, as ASGI names it.
+    :param body: the body of the request.
+    :param send: sends an ASGI message.
+    :param http_version: the HTTP version, as in the ASGI scope.
     """
 
     def __init__(self, body: UploadBody, send: Callable[[Any], Awaitable[None]], http_version: str) -> None:
@@ -71,8 +72,8 @@ class EarlyAnswer:
         if message["type"] == "http.response.start":
             lengths = [int(value) for name, value in message["headers"] if name.lower() == b"content-length"]
             self._length = lengths[0] if lengths else None
-            # curl and other clients of HTTP/2 reset a stream on which they are refused. What they do not have is lost
-            # then. With an answer of another kind they wait until they have sent all.
+            # If the answer is not a success, curl and other HTTP/2 clients reset the stream, and lose what they have
+            # not received yet. If it is a success, they first send all.
             self._may_be_reset = self._is_multiplexed and message["status"] >= 300
         elif message["type"] == "http.response.body" and self._is_held():
             await self._send_but_the_end(message)
@@ -82,20 +83,20 @@ class EarlyAnswer:
     def _is_held(self) -> bool:
         if self._held:
             return True
-        # An answer that may be reset is whole without its end only if its length says so.
+        # Where the client may reset the stream, the answer is complete without its end only if it states its length.
         return self._body.is_arriving and (bool(self._length) or not self._may_be_reset)
 
     async def _send_but_the_end(self, message: Any) -> None:
         data, self._held = self._held + message.get("body", b""), b""
         if self._length is not None and not self._may_be_reset:
-            # Servers take an answer for ended when it has as many bytes as it said.
+            # A server ends an answer when it has all the bytes of its Content-Length, so the last byte is kept.
             data, self._held = data[:-1], data[-1:]
         await self._send({**message, "body": data, "more_body": True})
         if not message.get("more_body", False):
             self._end = {**message, "body": self._held}
 
     async def finish(self) -> None:
-        """Send the end, if it was kept."""
+        """Send the end if it was kept. Before that, let the client send the rest."""
         if self._end is not None:
             await self._body.linger()
             await self._send(self._end)

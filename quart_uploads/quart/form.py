@@ -1,4 +1,4 @@
-"""The parts of a form as they arrive at a Quart app, and the files that it gives to views."""
+"""The parts of a form as they arrive at a Quart app, and the files in ``request.files``."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ from .._threads import drive_async, drive_inline, in_thread
 from ._compat import take_form
 from .body import UploadBody
 
-#: Seconds of silence after which what has arrived of a file is written, for the memory that it takes.
+#: Seconds without a byte from the client after which the pending bytes of a file are written, to free their memory.
 PAUSE = 0.01
 
 ProgressHook = Callable[["Part", int, int | None], Any]
 
 
 class ReceivedFile(BaseReceivedFile, QuartFileStorage):
-    """An upload in ``request.files``, already staged."""
+    """An upload in ``request.files``. It is in memory if it is small, and staged otherwise."""
 
     async def save(self, destination: str | PathLike[str], buffer_size: int = 16384) -> None:  # type: ignore[override]
-        """Store the file under a path. What is there is written into, as the framework does it.
+        """Store the file under a path.
+
+        A new file appears there in one step. An existing file is overwritten in place, as Quart does it.
 
         :param destination: the path.
-        :param buffer_size: used only for a stream that the app put in the place of the content.
+        :param buffer_size: bytes; used only if the app has replaced the stream.
+        :raises OSError: the file could not be written.
+        :raises ValueError: the request is over, and the content is gone.
         """
         if self.is_replaced:
             await super().save(Path(destination), buffer_size)
@@ -38,22 +42,23 @@ class ReceivedFile(BaseReceivedFile, QuartFileStorage):
 
 
 class Part(BasePart):
-    """One part of a form that is being received. Iterating it yields its bytes."""
+    """One part of a form that is being received. Iterating it yields its bytes in pieces."""
 
     _reader: FormReader
 
     async def text(self) -> str:
-        """Return the rest of the part as a text.
+        """Return the rest of the part as text.
 
-        :raises RequestEntityTooLarge: it is larger than ``MAX_FORM_MEMORY_SIZE``.
+        :raises RequestEntityTooLarge: the text is larger than ``MAX_FORM_MEMORY_SIZE``.
+        :raises RuntimeError: the part was passed over.
         """
         return await drive_inline(self._reader.current(self).text(self.head))
 
     async def receive_batch(self, first: bool = False) -> list[bytes]:
-        """Return the next bytes, in pieces, about 1 MiB in all; none at the end.
+        """Return the next bytes as a list of pieces, about 1 MiB in all. The list is empty at the end.
 
-        :param first: whether they have to be the first ones of the part.
-        :raises RuntimeError: they are not, or the part was passed over.
+        :param first: True if they have to be the first bytes of the part.
+        :raises RuntimeError: they are not the first bytes, or the part was passed over.
         """
         return await drive_inline(self._reader.current(self, first).next_batch())
 
@@ -66,12 +71,12 @@ class Part(BasePart):
 class FormReader(BaseFormReader[Part]):
     """The parts of a form, in the order sent: ``async for part in photos.receive(request)``.
 
-    A part is to be read before the next one is asked for; what was not read of it is passed over.
+    Read a part before you ask for the next one. What you do not read of it is passed over.
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
         if not take_form(request):
-            raise RuntimeError("The form was read already, so that no part is left to receive")
+            raise RuntimeError("The form was read already: call receive once, and before request.form or request.files")
         if request.mimetype == "multipart/form-data":
             limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
             self._reading = Reading(request.content_type or "", limits, self._receive, in_thread)

@@ -22,9 +22,9 @@ from .form import PAUSE, ReceivedFile
 
 
 class UploadFormParser(FormDataParser):
-    """Reads a form whose files are staged while they arrive."""
+    """A parser that stages the files of a form while they arrive."""
 
-    #: The Content-Type of the request. In its parameters the framework leaves out what some clients send.
+    #: The whole Content-Type of the request. The framework's own parsing drops parameters that some clients send.
     content_type: str = ""
     #: The files that were read.
     files: Sequence[ReceivedFile] = ()
@@ -56,14 +56,14 @@ class UploadRequest(Request):
     _upload_parser: UploadFormParser | None = None
 
     def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
-        # Quart's timeout is for the whole body, and would end a long upload that is well on its way.
+        # Quart's timeout is for the whole body. It would end a long upload that makes progress.
         super().__init__(*args, body_timeout=None, **kwargs)
         self.body.silence = body_timeout
-        # A reference to the request would keep the body in memory until the garbage collector runs.
+        # A strong reference to the request would keep the body in memory until the garbage collector runs.
         self.body.find_limit = partial(_limit, ref(self), self.body.find_limit())
 
     def make_form_data_parser(self) -> FormDataParser:
-        """Return what reads the form."""
+        """Return the parser of the form."""
         parser = super().make_form_data_parser()
         if isinstance(parser, UploadFormParser):
             parser.content_type = self.content_type or ""
@@ -71,7 +71,7 @@ class UploadRequest(Request):
         return parser
 
     async def close(self) -> None:
-        """Close the files; those that were saved stay."""
+        """Close the uploads of the request. Files that were saved stay."""
         files = self._upload_parser.files if self._upload_parser else ()
         if any(file.spool.is_staged for file in files):
             await in_thread(_close, files)
@@ -79,10 +79,10 @@ class UploadRequest(Request):
 
 
 def _limit(request: ref[UploadRequest], configured: int | None) -> int | None:
-    """Return the bytes that the body of a request may have: what its class, a hook or a view says, or the config."""
+    """Return the most bytes that the body of a request may have: by its class, a hook, a view, or the config."""
     asked = request()
     limit = None if asked is None else asked.max_content_length
-    # Outside of an app, Quart's own request knows of no config.
+    # Without an app context, Quart's request cannot look up the config.
     return configured if limit is None and not current_app else limit
 
 
@@ -93,8 +93,8 @@ def _close(files: Sequence[ReceivedFile]) -> None:
 
 
 def install_streaming(app: Quart) -> None:
-    """Extend an app's own request and connection classes, once."""
-    min_rate(app)  # refuses a value that makes no sense before a request has to
+    """Extend an app's own request and connection classes, once. Warn if they do not allow it."""
+    min_rate(app)  # a value that is not valid is an error now, and not in a request
     if issubclass(app.request_class, UploadRequest):
         return
     if not issubclass(app.asgi_http_class, ASGIHTTPConnection):

@@ -25,7 +25,7 @@ from .form import FormReader, Part, ProgressHook
 
 
 class _Quart:
-    """What upload sets need of Quart."""
+    """What upload sets need from Quart."""
 
     def current_app(self) -> Any:
         return current_app._get_current_object()  # type: ignore[attr-defined]
@@ -39,14 +39,14 @@ class _Quart:
 
 
 class UploadSet(BaseUploadSet):
-    """A named set of uploaded files, for Quart: the methods that touch files are coroutines.
+    """A named set of uploaded files, for Quart. The methods that read or change files are coroutines.
 
-    Its configuration is kept on the app, so that one set serves several apps.
+    Its configuration is kept on the app, so one set can serve several apps.
 
-    :param name: alphanumeric; names the set in config keys and URLs.
-    :param extensions: what it allows: presets added together, any container, or one string.
-    :param default_dest: the destination if the config names none: a path, a URL, or a callable that is given the
-        app and returns one or ``None``.
+    :param name: the name of the set in config keys and URLs; only letters and digits.
+    :param extensions: the allowed extensions: presets added together, any other container, or one string.
+    :param default_dest: the destination if the config has none: a path, a URL, a
+        :class:`~quart_uploads.storage.Storage`, or a callable that takes the app and returns one of these or ``None``.
     :raises ValueError: the name is not alphanumeric.
     """
 
@@ -60,19 +60,21 @@ class UploadSet(BaseUploadSet):
     ) -> str:
         """Save an upload and return its name in the set, with its folder.
 
-        The whole upload is stored, wherever its stream stands. It appears under its name in one step. If the task is
-        cancelled, nothing is stored, unless a file was already replaced: then the new one stays.
+        The stream is read from its beginning, even if it was read before, unless it cannot seek. The file appears under
+        its name in one step. If the task is cancelled, nothing is stored, unless a file was already replaced: then the
+        new file stays.
 
-        :param storage: the upload.
-        :param folder: the folder to save it in; may be nested, and is made if need be.
+        :param storage: the upload: a file of ``request.files``, or a part of :meth:`receive`.
+        :param folder: the folder to save it in. It may be nested, and is created if it is missing.
         :param name: the name to save it as. If it ends with a dot, the extension of the upload is added. If
-            ``folder`` is not given, it may contain one.
-        :param overwrite: replace a file of this name in one step, where otherwise another name is found.
-        :raises UploadNotAllowed: the set refuses the file; :exc:`FileTooLarge` if for its size, and
-            :exc:`NoFileChosen` if it has no name, as no file was chosen in the form.
-        :raises TypeError: the storage is no ``FileStorage``.
-        :raises InvalidName: nothing is left of the name once it is cleaned, the name and its folder are too long for
-            the storage, or a symbolic link takes the folder out of the set.
+            ``folder`` is not given, the name may contain a folder.
+        :param overwrite: True to replace a file of this name, in one step. By default another name is found.
+        :raises UploadNotAllowed: the set refuses the file. It is :exc:`FileTooLarge` if the file is too large, and
+            :exc:`NoFileChosen` if the upload has no name, because no file was chosen in the form.
+        :raises TypeError: ``storage`` is neither a ``FileStorage`` nor a part.
+        :raises InvalidName: nothing is left of the name after cleaning, the name with its folder is too long for the
+            storage, or the folder leads out of the set by a symbolic link.
+        :raises RuntimeError: the set is not configured on the current app, or the part was read already.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
         rules = self._rules
@@ -84,27 +86,29 @@ class UploadSet(BaseUploadSet):
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
         """Read a form part by part, as it arrives: ``async for part in photos.receive(request)``.
 
-        A part can be given to :meth:`save` once, as long as nothing of it was read. It is refused by its name before
-        a byte of it is stored. A part that is neither saved nor read is passed over. What was read so is not in
-        ``request.files`` and ``request.form``.
+        A part can be given to :meth:`save` once, before any of it is read. If its name is not allowed, it is refused
+        before a byte of it is stored. A part that is neither saved nor read is passed over. ``request.files`` and
+        ``request.form`` are empty from now on.
 
-        :param request: the request, of which nothing was read yet.
-        :param on_progress: is told the part, the bytes of the body that were read so far, and those that the
-            client announced, or ``None``; may be a coroutine function.
+        :param request: the request. Its form must not have been read before.
+        :param on_progress: a function that is called when more of a part has arrived. Its arguments are the part, the
+            bytes of the body that were received so far, and the bytes that the client announced, or ``None``. It may be
+            a coroutine function.
         :raises RuntimeError: the form was read already.
-        :raises BadRequest: while reading, the form is broken or ends too early.
-        :raises RequestEntityTooLarge: while reading, it is larger than its limits.
+        :raises BadRequest: while reading: the form is broken, or ends too early.
+        :raises RequestEntityTooLarge: while reading: the form is larger than its limits.
         """
         return FormReader(request, on_progress)
 
     async def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
         """Save several uploads, all or none, and return their names in the set.
 
-        No file is published before every one is accepted and stored. Until then each takes one file descriptor.
+        No file is published before all of them are accepted and stored. Until then, each takes one file descriptor.
 
         :param storages: the uploads.
         :param folder: the folder to save them in.
-        :raises Exception: what :meth:`save` raises, for the first upload that fails; a note on the error tells which.
+        :raises TypeError: one upload was given instead of several.
+        :raises Exception: what :meth:`save` raises, for the first upload that fails. A note on the error says which.
         """
         rules = self._rules
         operation = Saving(rules, several(storages), folder)
@@ -113,28 +117,31 @@ class UploadSet(BaseUploadSet):
         return saved
 
     async def resolve_conflict(self, target_folder: str, basename: str) -> str:
-        """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on.
+        """Return a free name for a file: ``name_1.ext``, ``name_2.ext``, and so on.
 
-        Override it, as a coroutine or not, to name files your way. The answer may also be a path in the folder. If it
-        is the name that is taken, the file that has it is replaced, in one step. If it is another one that is taken by
-        then, it is asked again.
+        Override it to name files in your own way. It may be a coroutine function. If it returns the name that is taken,
+        the file of this name is replaced in one step. If it returns another name, and that is taken too, it is called
+        again.
 
         :param target_folder: the absolute path of the folder; in object storage, its URL.
         :param basename: the name that is taken.
+        :returns: a name in the folder, or a path in it.
         """
         storage = self._storage
         return await in_thread(free_basename, storage, target_folder, basename, alone=storage.is_slow)
 
     async def url_async(self, filename: str) -> str:
-        """Return what :meth:`url` returns, for signed URLs with credentials that come from a service of the host.
+        """Return what :meth:`url` returns, without blocking the event loop.
 
-        They have to be fetched now and then, which would block the event loop. Where the key is in the config or in
-        the environment, :meth:`url` never waits.
+        Use it for signed URLs if the credentials come from a service of the host, as they have to be fetched now and
+        then. If the key is in the config or in the environment, :meth:`url` never waits.
+
+        :param filename: the name, as :meth:`save` returned it.
         """
         return await in_thread(self.url, filename, alone=self._storage.is_slow)
 
     async def exists(self, filename: str) -> bool:
-        """Tell whether the set has a file of this name.
+        """Return True if the set has a file of this name.
 
         :raises InvalidName: the name points outside the set.
         """
@@ -142,7 +149,7 @@ class UploadSet(BaseUploadSet):
         return await in_thread(storage.exists, check_stored(filename), alone=storage.is_slow)
 
     async def stat(self, filename: str) -> FileInfo:
-        """Return the size, time, content type and ETag of a file.
+        """Return the size, modification time, content type and ETag of a file.
 
         :raises FileNotFoundError: the set has no such file.
         :raises InvalidName: the name points outside the set.
@@ -153,7 +160,7 @@ class UploadSet(BaseUploadSet):
     def open(self, filename: str) -> AsyncStoredFile:
         """Open a file for reading: ``async with photos.open(name) as file``.
 
-        :raises FileNotFoundError: on entering the context, the set has no such file.
+        :raises FileNotFoundError: on entering the context: the set has no such file.
         :raises InvalidName: the name points outside the set.
         """
         return AsyncStoredFile(self._storage, check_stored(filename))
@@ -168,7 +175,7 @@ class UploadSet(BaseUploadSet):
         await drive_async(deleting(rules, filename), alone=rules.storage.is_slow)
 
     async def list(self, folder: str | None = None) -> builtins.list[str]:
-        """Return the names of all files, or of those in a folder and below it, in order.
+        """Return the names of all files, or of those in a folder and below it, in the order of their segments.
 
         :raises InvalidName: the folder points outside the set.
         """
@@ -180,7 +187,7 @@ class UploadSet(BaseUploadSet):
 
 
 class AsyncStoredFile:
-    """A stored file, open for reading; an async context manager. Iterating it yields chunks of at most 1 MiB."""
+    """A stored file that is open for reading: an async context manager. Iterating it yields chunks of at most 1 MiB."""
 
     def __init__(self, storage: Storage, name: str) -> None:
         self._storage = storage
@@ -201,17 +208,26 @@ class AsyncStoredFile:
 
     @property
     def info(self) -> FileInfo:
-        """What is known of the very file that is open, whatever its name is given to meanwhile."""
+        """Metadata of the open file, even if its name has been reused since.
+
+        :raises RuntimeError: the file is not open.
+        """
         if self._stored is None:
             raise self._not_open()
         return self._stored.info
 
     async def read(self, size: int = -1) -> bytes:
-        """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""
+        """Return up to ``size`` bytes, or all that are left; ``b""`` at the end.
+
+        :raises RuntimeError: the file is not open.
+        """
         return await completed(self._file.read(size)) or b""
 
     async def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position, as :meth:`io.IOBase.seek` does."""
+        """Move to a position in bytes, as :meth:`io.IOBase.seek` does, and return it.
+
+        :raises RuntimeError: the file is not open.
+        """
         return await completed(self._file.seek(offset, whence))
 
     async def close(self) -> None:
@@ -235,10 +251,10 @@ class AsyncStoredFile:
 
 class TestingFileStorage(BaseTestingFileStorage, QuartFileStorage):
     __doc__ = BaseTestingFileStorage.__doc__
-    __test__ = False  # not a class of tests, whatever pytest makes of its name
+    __test__ = False  # pytest would take it for a class of tests because of its name
 
     async def save(self, destination: Any, buffer_size: int = 16384) -> None:  # type: ignore[override]
-        """Note the path and write nothing.
+        """Record the path in ``saved``, and write nothing.
 
         :param destination: the path.
         :param buffer_size: not used.

@@ -16,7 +16,7 @@ BOUNDARIES = ["b", "--", "a:b", "=" * 70]
 
 
 def check(data: bytes) -> None:
-    """The same outcome whatever the pieces, and no error but those for the client."""
+    """Check that the outcome does not depend on the pieces, and that all errors are for the client."""
     if len(data) < 3:
         return
     boundary, size, body = BOUNDARIES[data[0] % len(BOUNDARIES)], data[1] + 1, data[2:]

@@ -1,4 +1,4 @@
-"""The decoder of forms: whatever an independent client encodes comes back, however it is cut."""
+"""The decoder of forms: it returns what an independent client encodes, no matter how that is cut."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def test_a_boundary_of_a_client_is_found_wherever_the_form_is_cut(boundary: str)
 @given(cut=st.integers(0, 10_000))
 def test_a_form_that_ends_early_is_a_bad_request(cut: int) -> None:
     body, content_type = encode([("a", None, b"text"), ("f", "a.bin", b"content" * 20)])
-    cut %= len(body) - 4  # behind that, all but the last line break is there
+    cut %= len(body) - 4  # a longer form lacks only its last line break, and is complete
     with pytest.raises(BadRequest, match="ends too early"):
         decode(body[:cut], content_type, [])
 
@@ -144,7 +144,7 @@ def test_more_headers_than_a_part_may_have_are_too_large_wherever_they_are_cut()
 
 @pytest.mark.parametrize("line_break", [b"\r\n", b"\n", b"\r"])
 def test_a_form_has_the_line_break_of_its_first_boundary(line_break: bytes) -> None:
-    """As clients of embedded devices send it, and Werkzeug takes it."""
+    """Clients of embedded devices send this, and Werkzeug accepts it."""
     others = b"".join(found for found in (b"\n--b--x", b"\r--b--x") if not found.startswith(line_break))
     content = b"x" + others if line_break == b"\r\n" else b"x"
     head = line_break.join([b'Content-Disposition: form-data; name="f"; filename="a"', b"X: 1", b"  2", b""])
@@ -193,7 +193,7 @@ def reading(body: bytes, content_type: str, limits: FormLimits) -> Reading:
 
 
 def test_parts_without_a_body_are_empty_wherever_they_are_cut() -> None:
-    """As Werkzeug's and Quart's test clients send an empty file."""
+    """Werkzeug's and Quart's test clients send an empty file like this."""
     head = b'--b\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
     for body, contents in [
         (b"\r\n" + head + b"--b--\r\n", [b""]),

@@ -1,4 +1,4 @@
-"""Hostile forms: an answer that the pieces do not change, in linear time, and no memory."""
+"""Hostile forms: the answer does not depend on the pieces, and takes linear time and little memory."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ ATTACKS = {
     "boundaries that go on": lambda dashes: b"\r\n" + dashes + b"!",
     "padding": lambda dashes: b"\r\n" + dashes + b" " * MAX_PADDING + b"!",
 }
-# Where they are put: before what is repeated, and whether that is the end.
+# The bytes before the repeated ones.
 PLACES = {
     "preamble": lambda dashes: b"",
     "content": lambda dashes: dashes + b'\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n',
@@ -92,7 +92,7 @@ def cpu(pieces: list[bytes], content_type: str) -> float:
     ("size", "amount"), [pytest.param(1, 20_000, marks=pytest.mark.slow), (1000, 1 << 20), (65_536, 4 << 20)]
 )
 def test_hostile_bytes_cost_little_more_than_zeros(boundary: str, size: int, amount: int) -> None:
-    """What they cost, with some measuring error, and not how long they take."""
+    """This measures CPU time, not elapsed time, and allows for some error."""
     dashes = b"--" + boundary.encode()
     content_type = f'multipart/form-data; boundary="{boundary}"'
 
@@ -100,7 +100,7 @@ def test_hostile_bytes_cost_little_more_than_zeros(boundary: str, size: int, amo
         pieces = in_pieces(start + repeated * (amount // len(repeated)), size)
         return min(cpu(pieces, content_type) for _ in range(3))
 
-    # Reading zeros alone is all but free; what is done with each piece before and behind it is not.
+    # Reading zeros takes almost no time, so a share for each piece and each byte is added.
     zeros = best(PLACES["content"](dashes), b"\0") + amount / size * 5e-6 + amount * 1e-9
     for place, start in PLACES.items():
         for attack, repeated in ATTACKS.items():
@@ -110,7 +110,7 @@ def test_hostile_bytes_cost_little_more_than_zeros(boundary: str, size: int, amo
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 def test_hostile_bytes_take_no_memory(place: str) -> None:
-    """Whatever is sent, the decoder keeps no more of it than the headers of one part."""
+    """The decoder keeps at most the headers of one part."""
     dashes = b"--boundary"
     for repeated in [*ATTACKS.values(), lambda dashes: b"\0", lambda dashes: b" ", lambda dashes: b"a: b\r\n"]:
         decoder = FormDecoder("multipart/form-data; boundary=boundary", FormLimits(parts=1000))

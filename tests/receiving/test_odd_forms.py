@@ -19,7 +19,7 @@ CASES = json.loads((TESTS / "receiving/cases/forms.json").read_text())
 
 
 class Pieces(io.RawIOBase):
-    """The input of a WSGI server whose client sends some bytes at a time."""
+    """The input of a WSGI server with a client that sends some bytes at a time."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
@@ -70,7 +70,7 @@ def read_in_flask(app: Any, how: str, content_type: str, pieces: list[bytes]) ->
 
 
 async def read(flavour: Flavour, app: Any, how: str, content_type: str, pieces: list[bytes]) -> Any:
-    """Files and fields, or the status of the error."""
+    """Return the files and fields, or the status of the error."""
     try:
         if flavour.is_async:
             return await read_in_quart(app, how, content_type, pieces)

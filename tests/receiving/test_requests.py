@@ -27,7 +27,7 @@ import quart_uploads.flask
 
 @pytest.fixture
 def app(flavour: Flavour, destination: Path) -> Any:
-    """Saves what is posted to it."""
+    """An app that saves what is posted to it."""
     app = flavour.app(UPLOADED_PHOTOS_DEST=destination, UPLOADED_PHOTOS_MAX_SIZE=1000)
     photos = flavour.UploadSet("photos", flavour.IMAGES)
     flavour.configure_uploads(app, photos)
@@ -68,7 +68,7 @@ async def test_a_name_that_no_view_could_use_answers_400(flavour: Flavour, app: 
 
 
 async def test_a_form_without_a_chosen_file_answers_400(flavour: Flavour, app: Any) -> None:
-    """As a browser sends it: an empty file with an empty name."""
+    """A browser sends an empty file with an empty name."""
     body = b'--b\r\nContent-Disposition: form-data; name="photo"; filename=""\r\n\r\n\r\n--b--\r\n'
     headers = {"Content-Type": "multipart/form-data; boundary=b"}
     status, _, page = await flavour.request(app, "POST", "/", data=body, headers=headers)
@@ -97,7 +97,7 @@ async def test_patch_request_class_defaults_to_16_mib_and_none_keeps_the_config(
 
 
 async def test_bytes_without_an_announced_length_count_too(destination: Path) -> None:
-    """Quart alone looks at the bytes that wait to be read: a chunked body may be of any size."""
+    """Quart alone counts only the bytes that wait to be read, so a chunked body may have any size."""
     app = Quart("test_app")
     quart_uploads.patch_request_class(app, 100_000)
     request_class = app.request_class
@@ -125,7 +125,7 @@ async def test_bytes_without_an_announced_length_count_too(destination: Path) ->
 
 
 def own_limits(flavour: Flavour, app: Any, name: str, value: int, way: str) -> None:
-    """Have an app say a limit of its requests in one of the ways there are."""
+    """Set a limit of an app's requests in one of the possible ways."""
     base = app.request_class
     request_proxy = request if flavour.is_async else flask.request
 
@@ -168,7 +168,7 @@ WAYS = [
 
 
 async def send_pieces(flavour: Flavour, app: Any, path: str, body: bytes, announced: bool) -> int:
-    """Post a form in pieces; returns the status."""
+    """Post a form in pieces. Return the status."""
     content_type = "multipart/form-data; boundary=b"
     if flavour.is_async:
         asked = scope("POST", path, content_type)
@@ -186,7 +186,7 @@ async def send_pieces(flavour: Flavour, app: Any, path: str, body: bytes, announ
 
 
 def reading_app(flavour: Flavour, destination: Path) -> Any:
-    """Reads what is posted to it in the way that its path says; not yet configured for uploads."""
+    """An app that reads what is posted in the way that the path names. It is not yet configured for uploads."""
     app = flavour.app(UPLOADED_FILES_DEST=destination, MAX_CONTENT_LENGTH=10**8)
     files = app.files = flavour.UploadSet("files", flavour.ALL)
     if flavour.is_async:

@@ -81,7 +81,7 @@ async def test_a_saved_file_cannot_be_changed_through_the_upload(flavour: Flavou
 
 
 async def test_a_replaced_stream_is_what_is_saved(flavour: Flavour, app: Any, destination: Path) -> None:
-    """Apps put what they made of a photo in its place, or its metadata away."""
+    """An app may save a smaller photo instead of the sent one, or remove its metadata."""
 
     async def view() -> Any:
         names = []
@@ -104,7 +104,7 @@ async def test_what_was_edited_since_it_was_saved_is_not_saved_as_the_upload(
     async def view() -> Any:
         (upload,) = (await files_of(flavour)).values()
         name = await maybe(app.files.save(upload))
-        with (destination / name).open("r+b") as stored:  # as a library for pictures may
+        with (destination / name).open("r+b") as stored:  # a library for pictures may do this
             stored.truncate(10)
         with pytest.raises(ValueError, match="was changed since"):
             await maybe(app.files.save(upload, name="archive.bin"))
@@ -116,7 +116,7 @@ async def test_what_was_edited_since_it_was_saved_is_not_saved_as_the_upload(
 
 
 def test_two_saves_of_one_upload_at_a_time_do_not_take_its_file_from_each_other(destination: Path) -> None:
-    """One of them has to copy it to another file system, and puts the copy in its place."""
+    """One of the saves copies the file to another file system, and replaces it with the copy."""
     content = os.urandom(24 << 20)
     spool = Spool(LocalStorage(str(destination)))
     spool.add([content])

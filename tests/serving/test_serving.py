@@ -22,13 +22,13 @@ from quart_uploads.storage import LocalStorage
 
 URL = "/_uploads/files"
 
-#: Runs a test over a directory and an object store.
+#: Runs a test with a directory and an object store.
 everywhere = pytest.mark.parametrize("place", ["disk", "memory"], indirect=True)
 
 
 @pytest.fixture
 def place(request: pytest.FixtureRequest, destination: Path) -> Any:
-    """Where the app keeps its files: a directory, unless a test asks for more by the mark ``everywhere``."""
+    """The destination of the app: a directory, and with the mark ``everywhere`` also an object store."""
     if getattr(request, "param", "disk") == "memory":
         return f"memory://{secrets.token_hex(8)}/files"
     destination.mkdir()
@@ -44,7 +44,7 @@ def app(flavour: Flavour, place: Any) -> Any:
 
 
 def keep(app: Any, name: str, content: bytes) -> None:
-    """Put a file where an app serves it from."""
+    """Store a file in the set that the app serves."""
     storage = app.upload_set_config["files"].storage("files")
     if isinstance(storage, LocalStorage):
         Path(storage.path(name)).write_bytes(content)
@@ -117,7 +117,7 @@ async def test_one_range_is_sent_and_several_are_not(
 @everywhere
 @pytest.mark.parametrize("headers", [{"Range": "bytes=-0", "If-Range": '"other"'}, {"Range": "bytes=-0"}])
 async def test_an_empty_range_counts_no_more_than_another(flavour: Flavour, app: Any, headers: dict[str, str]) -> None:
-    """Not for another version of the file, and not for an empty one."""
+    """An empty range is ignored for another version of the file, and for an empty file."""
     name, content = ("digits.txt", b"0123456789") if "If-Range" in headers else ("empty.txt", b"")
     keep(app, name, content)
     status, _, body = await flavour.request(app, "GET", f"{URL}/{name}", headers=headers)
@@ -279,7 +279,7 @@ async def test_the_app_says_how_long_a_file_may_be_cached(flavour: Flavour, app:
 
 
 def opened(path: Path) -> int:
-    """How many descriptors of a file this process has."""
+    """Return the number of descriptors of a file that this process has."""
     links = (Path("/proc/self/fd", name) for name in os.listdir("/proc/self/fd"))
     return sum(os.readlink(link) == str(path) for link in links if link.is_symlink())
 
@@ -302,11 +302,11 @@ async def test_a_download_cancelled_at_any_await_leaves_no_descriptor(
     cancelled: list[Canceller] = []
     for at in itertools.count(1):
         answer = Answer()
-        with Canceller(at, then=answer.ended.set) as canceller:  # a client that has no more to expect leaves
+        with Canceller(at, then=answer.ended.set) as canceller:  # a client disconnects when it has the whole answer
             task = asyncio.create_task(call(app, scope("GET", f"{URL}/large.bin"), answer=answer))
             await asyncio.wait([task])
             await canceller.finish()
-        cancelled.append(canceller)  # and with it the tracebacks of its tasks
+        cancelled.append(canceller)  # keeps the tracebacks of its tasks
         assert opened(path) == 0, f"cancelled at await {at}"
         if not canceller.is_done:
             break
@@ -325,7 +325,7 @@ async def test_a_hook_that_does_without_a_served_file_leaves_no_descriptor(
 
     @app.after_request
     def hook(response: Any) -> Any:
-        kept.append(response)  # as an error reporter may
+        kept.append(response)  # an error reporter may do this
         if what == "answers itself":
             return app.response_class("no", 403)
         if what == "makes it 304":

@@ -1,4 +1,4 @@
-"""Hostile clients of real servers: others are served meanwhile, and afterwards."""
+"""Hostile clients of real servers: other clients are served during and after the attack."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_of(server: Server) -> float:
-    """Seconds that the processes of a server have computed."""
+    """Return the CPU seconds that the processes of a server have used."""
     ticks = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:
@@ -32,7 +32,7 @@ def cpu_of(server: Server) -> float:
 
 
 def send(server: Server, boundary: bytes, body: bytes, size: int) -> int:
-    """Send a form in pieces, each of which reaches the app by itself, and return the status."""
+    """Send a form in pieces that reach the app one by one. Return the status."""
     with server.connect() as connection:
         connection.sendall(
             b"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary="

@@ -30,7 +30,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture(scope="module", params=QUART)
 def strict_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Impatient with silence and with slowness, and generous with sizes."""
+    """A server with a short idle timeout, a minimum rate and a high size limit."""
     directory = tmp_path_factory.mktemp(request.param) / "uploads"
     with running(request.param, directory, BODY_TIMEOUT="1", UPLOADS_MIN_RATE="20000", LIMIT=str(2 << 30)) as server:
         yield server
@@ -177,7 +177,7 @@ def test_the_memory_of_a_burst_is_given_back_when_its_clients_fall_silent(tmp_pa
         start = head(MIB) + form(("a.bin", b""))[:-10] + b"x" * (490 << 10)
         for _ in range(300):
             clients.enter_context(server.connect()).sendall(start)
-        time.sleep(2)  # all has arrived by then
+        time.sleep(2)  # long enough for everything to arrive
         deadline = time.monotonic() + 30
         while (grown := memory_of(server) - before) > 40 * MIB and time.monotonic() < deadline:
             time.sleep(0.2)

@@ -48,8 +48,8 @@ def upload(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def curl(server: Server, path: str, upload: Path, *options: str) -> tuple[int, int, int]:
-    """Post a file; returns curl's exit code, the status, and the size of the answer."""
-    # curl waits for 5 seconds if nothing ends the answer before.
+    """Post a file. Return curl's exit code, the status, and the size of the answer."""
+    # curl waits for 5 seconds if the answer does not end earlier.
     command = ["curl", "--silent", "--max-time", "4", "--write-out", "%{http_code} %{size_download}", *options]
     command += ["--output", os.devnull, "--form", f"file=@{upload}", f"http://127.0.0.1:{server.port}{path}"]
     done = subprocess.run(command, capture_output=True, check=False)
@@ -77,7 +77,7 @@ def test_curl_has_the_whole_answer_soon(
     assert curl(server, path, upload, *options) == (0, status, size)
 
 
-# curl stops at a refusal, and granian then drops what it has not sent of the answer, as it does of plain Quart's.
+# curl stops at an error status. granian then drops the rest of the answer, also without this library.
 @pytest.mark.parametrize(
     ("http2_server", "path", "status", "size"),
     [(name, *answer) for name in HTTP2 for answer in ANSWERS if name == "hypercorn" or 200 in answer or 10 in answer],
@@ -113,7 +113,7 @@ def posting(path: str, size: int | None) -> bytes:
 
 
 def receive_answer(connection: socket.socket) -> tuple[int, bytes]:
-    """Read one answer that has a Content-Length; the status is 0 if the server has closed the connection."""
+    """Read one answer that has a Content-Length. The status is 0 if the server has closed the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         try:
@@ -146,7 +146,7 @@ def test_a_client_that_reads_only_when_it_has_sent_all_gets_the_answer_and_may_a
 
 
 def test_what_comes_late_of_an_upload_is_never_taken_for_a_request(server: Server) -> None:
-    """A client that fell silent gets the end of the answer, and may go on then."""
+    """A client that stops sending gets the end of the answer, and may continue then."""
     late = b"GET /early HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000
     with server.connect() as connection:
         connection.sendall(posting("/early?status=401&size=10", MIB + len(late)) + b"x" * MIB)
@@ -176,7 +176,7 @@ class Stream:
 
 
 class Http2Client:
-    """A connection of HTTP/2 with the smallest windows."""
+    """An HTTP/2 connection with the smallest windows."""
 
     def __init__(self, server: Server) -> None:
         self._socket = server.connect()
@@ -196,7 +196,7 @@ class Http2Client:
         return number
 
     def send(self, number: int, size: int, patience: float) -> int:
-        """Send a body; returns how much of it was sent before the server took nothing for some seconds."""
+        """Send a body. Return the bytes sent until the server accepted nothing for ``patience`` seconds."""
         left = size
         while left:
             window = min(self._h2.local_flow_control_window(number), self._h2.max_outbound_frame_size, left)
@@ -209,7 +209,7 @@ class Http2Client:
         return size - left
 
     def answer(self, number: int, patience: float = 20) -> Stream:
-        """Return the answer of a stream, whole or as far as it came."""
+        """Return the answer of a stream, complete or as far as it was received."""
         while not self._streams[number].ended and self._receive(patience):
             pass
         return self._streams[number]

@@ -1,4 +1,4 @@
-"""A cancelled save: the complete file or nothing, and no thread that goes on behind the caller's back."""
+"""A cancelled save leaves the complete file or nothing, and no thread that goes on in the background."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def photos(destination: Path) -> quart_uploads.UploadSet:
 
 
 class Slow(quart_uploads.UploadSet):
-    """Takes a minute to find another name, and tells when it has begun."""
+    """A set that takes a minute to find another name, and sets ``waiting`` when it begins."""
 
     waiting: asyncio.Event
 
@@ -51,7 +51,7 @@ def slow(destination: Path) -> Slow:
 
 
 class Gate(io.BytesIO):
-    """A stream whose reading thread waits until it is let through."""
+    """A stream that blocks its reading thread until ``open`` is set."""
 
     def __init__(self, content: bytes) -> None:
         super().__init__(content)
@@ -114,7 +114,7 @@ async def test_a_save_cancelled_at_any_moment_leaves_all_or_nothing(
 
 async def test_save_all_cancelled_leaves_none(destination: Path, any_staging: None) -> None:
     uset = slow(destination)
-    # The first two are published by the time that the third, a namesake, waits for its name.
+    # The first two are published when the third, which has a conflicting name, waits for another.
     task = asyncio.create_task(uset.save_all([quart.upload(filename=name) for name in ("a.jpg", "b.jpg", "a.jpg")]))
     await uset.waiting.wait()
     assert set(tree(destination)) >= {"a.jpg", "b.jpg"}
@@ -125,7 +125,7 @@ async def test_save_all_cancelled_leaves_none(destination: Path, any_staging: No
 
 
 class Slowly(LocalStorage):
-    """Publishes by a long transfer, which ends only if it is cancelled, and waits before it takes anything back."""
+    """A storage that publishes by a long transfer. It ends only on cancellation, and waits before it cleans up."""
 
     def __init__(self, root: Path, *, is_slow: bool = False, is_patient: bool = True) -> None:
         super().__init__(str(root))

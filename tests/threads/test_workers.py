@@ -32,7 +32,7 @@ async def test_a_call_that_is_stuck_does_not_hold_others() -> None:
 
 
 async def test_calls_wait_for_a_stuck_one_no_longer_than_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """At most 50 milliseconds: it is found stuck at the second look."""
+    """That is at most 50 milliseconds, because the second check finds the stuck call."""
     assert workers.PATIENCE * 2 <= 0.05
     looks: list[int] = []
     look = workers.Worker._look
@@ -59,7 +59,7 @@ async def test_a_result_does_not_wait_for_a_later_call_that_is_stuck() -> None:
 
 async def test_calls_that_keep_up_share_one_thread() -> None:
     used = await asyncio.gather(*(in_thread(threading.get_ident) for _ in range(3000)))
-    # One, but for a machine that stops for longer than a thread may take.
+    # It is one thread, unless the machine pauses for so long that a call counts as stuck.
     assert len(set(used)) < 20
 
 
