@@ -1,7 +1,8 @@
-"""Benchmarks of concurrent uploads: ``nox -s bench``, or ``python benchmarks`` where everything is installed.
+"""Benchmarks of concurrent uploads: run ``nox -s bench``, or ``python benchmarks`` if everything is installed.
 
-In every round all systems run at the same time, and each cell (one load, as "4 KiB from 8 clients") is measured on one
-system after the other, while those that wait are idle. So the figures that are compared are seconds apart.
+In every round all systems are started together. A cell is one load, such as "4 KiB from 8 clients". Each cell is
+measured on one system after the other, while the other systems are idle. So compared figures are measured within
+seconds of each other.
 """
 
 from __future__ import annotations
@@ -38,20 +39,22 @@ KIB, GIB = 1 << 10, 1 << 30
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure, and for how long."""
+    """The loads to measure, and the duration of each."""
 
     rounds: int
-    #: Seconds of each upload or download cell.
+    #: Seconds for each upload or download cell.
     seconds: float
-    #: Sizes, and how many clients upload each.
+    #: For each file size in bytes, the numbers of clients that upload it.
     uploads: dict[int, tuple[int, ...]]
-    #: How many clients upload how many files of one name each.
+    #: The number of clients that upload files of one name, and the number of files of each client.
     one_name: tuple[int, int]
-    #: Sizes that go to an object store, and how many clients upload each.
+    #: For each size in bytes that is uploaded to an object store, the number of clients.
     objects: dict[int, int]
-    #: Sizes that are served.
+    #: Sizes of the files to download, in bytes.
     downloads: tuple[int, ...]
+    #: Size of the file for the sleeping view, in bytes; 0 to leave the cell out.
     sleeping: int
+    #: Number of clients that send half a file; 0 to leave the cell out.
     half_sent: int
 
 
@@ -102,16 +105,16 @@ class Cell:
     scenario: str
     label: str
     measure: Callable[[Server], Record | None]
-    #: Bytes that all clients send at the same time.
+    #: Bytes that all clients together send at the same time.
     at_once: int = 0
-    #: Whether it is for the systems that save into an object store, or for the others.
+    #: True for systems that save into an object store, False for the others.
     engine: bool = False
-    #: Whether it is about the memory of a process that has done nothing before. One round is enough.
+    #: True if it measures the memory of a new process. One round is enough for that.
     fresh: bool = False
 
 
 def cells(plan: Plan) -> Iterator[Cell]:
-    """The loads of a plan, small before large, so that memory which a process keeps is that of smaller ones."""
+    """Yield the cells of a plan. Small loads come first, because processes may keep the memory of earlier loads."""
     for size, numbers in plan.uploads.items():
         for clients in numbers:
             yield Cell(
@@ -190,8 +193,8 @@ def _recorded(cell: Cell, server: Server, number: int, rounds: int) -> Iterator[
 
 
 def _measured(cell: Cell, server: Server) -> Record | None:
-    # A system that neither limits what it receives nor streams it has it in memory, in temporary files (which on
-    # tmpfs are memory) and in place, and the client has it once.
+    # Some systems keep the content in memory, in temporary files and in the stored file, and the client has one copy.
+    # The files are in memory, too, if the destination is on tmpfs.
     needed, free = 4 * cell.at_once, _available_memory()
     if needed > free:
         return {"skipped": f"needs {needed / GIB:.0f} GiB of memory, and {free / GIB:.0f} GiB are free"}
@@ -208,7 +211,7 @@ def _available_memory() -> int:
 
 
 def describe_machine(destination: str) -> dict[str, Any]:
-    """What the figures depend on."""
+    """Return the properties of the machine that the figures depend on."""
     model = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s+(\d+)", Path("/proc/meminfo").read_text())
     file_system = subprocess.run(["stat", "-f", "-c", "%T", destination], capture_output=True, text=True, check=True)
@@ -229,9 +232,9 @@ def main() -> None:
     parser.add_argument("--quick", dest="plan", action="store_const", const="quick", help="the same as --plan quick")
     parser.add_argument("--rounds", type=int, help="how often each cell is measured")
     parser.add_argument("--only", nargs="+", default=["*"], metavar="SYSTEM", help="patterns as ours_quart@uvicorn")
-    parser.add_argument("--destination", default="/dev/shm", help="on tmpfs, the default, the disk is not the subject")
-    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output", help="where to leave results")
-    parser.add_argument("--publish", action="store_true", help="put the results into the documentation as well")
+    parser.add_argument("--destination", default="/dev/shm", help="on tmpfs, the default, no disk is measured")
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "output", help="where to write results")
+    parser.add_argument("--publish", action="store_true", help="also write the results into the documentation")
     options = parser.parse_args()
 
     plan = PLANS[options.plan]
@@ -260,7 +263,7 @@ def main() -> None:
         for record in measure(systems, plan, directory):
             results["records"].append(record)
     except KeyboardInterrupt:
-        print("Interrupted. This is what was measured until then.")
+        print("Interrupted. These are the results so far.")
     finally:
         shutil.rmtree(directory)
     options.output.mkdir(parents=True, exist_ok=True)

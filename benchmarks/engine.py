@@ -23,7 +23,7 @@ _PORTS = ("master", "volume", "filer", "s3", "admin")
 
 @contextmanager
 def engine() -> Iterator[dict[str, str]]:
-    """Start a store, and give the environment by which S3 clients find it. Its files are on the disk of ``/tmp``."""
+    """Start a store, and yield the environment variables for its S3 clients. Its files are in a temporary directory."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as directory:
         ports = {name: _free_pair() for name in _PORTS}
         process = subprocess.Popen(
@@ -50,7 +50,11 @@ def engine() -> Iterator[dict[str, str]]:
 
 
 def connect(url: str, environment: Mapping[str, str]) -> S3Store:
-    """Return a client for a place in a store."""
+    """Return a client for a folder in a store.
+
+    :param url: ``s3://bucket/folder``.
+    :param environment: the environment variables from :func:`engine`.
+    """
     return S3Store.from_url(
         url,
         endpoint=environment["AWS_ENDPOINT_URL"],
@@ -67,14 +71,14 @@ def _wait(process: subprocess.Popen[bytes], url: str) -> None:
             break
         with suppress(OSError):
             urllib.request.urlopen(url, timeout=5).close()
-            time.sleep(1)  # the bucket is made after that
+            time.sleep(1)  # the bucket is only made after this check succeeds
             return
         time.sleep(0.1)
     raise RuntimeError("The object store did not start")
 
 
 def _free_pair() -> int:
-    """A port that is free, as is the one 10,000 above it, which is used for gRPC."""
+    """Return a free port. The port 10,000 above it, which SeaweedFS uses for gRPC, is free, too."""
     while True:
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))

@@ -1,8 +1,8 @@
-"""One process of clients: uploads, downloads or pings, as a job on its command line says.
+"""A process of clients that upload, download or ping. Its command line contains the job.
 
-It connects, warms up, writes ``ready``, waits for a line on standard input, runs, and writes what it saw as JSON.
-Clients are tasks on raw sockets, since an HTTP library would be the bottleneck. Measured is from the first byte sent
-to the last byte of the answer.
+It connects, warms up, writes ``ready``, waits for a line on standard input, runs, and writes the outcome as JSON.
+Clients are tasks on raw sockets, because an HTTP library would be the bottleneck. A latency is the time from the
+first byte sent to the last byte of the answer.
 """
 
 from __future__ import annotations
@@ -21,30 +21,31 @@ from typing import Any
 
 MIB = 1 << 20
 BOUNDARY = "--------quart-uploads-benchmark"
-#: Bytes at the start of every file that no other file has, so that a file that got another's content is found out.
+#: Length of the unique mark at the start of every file, in bytes. It shows if a file has the content of another one.
 MARK = 32
 #: Seconds between two pings.
 PING_INTERVAL = 0.02
-#: Errors after which a client gives up: the server is broken.
+#: Number of errors after which the clients stop, because the server is broken.
 MOST_ERRORS = 100
 
 
 @dataclass
 class Job:
-    """What a process of clients does."""
+    """The job of a process of clients."""
 
     kind: str  # upload, download or ping
     port: int
     path: str
     clients: int = 1
     seconds: float = 1.0
-    #: Requests that each client makes at least, and at most.
+    #: Minimum and maximum number of requests of each client.
     at_least: int = 1
     at_most: int = 1_000_000
+    #: Size of each file (for a download: of each answer) in bytes.
     size: int = 0
-    #: Post the bytes as they are, where otherwise in a form.
+    #: True to send the bytes as the body, False to send a form.
     raw: bool = False
-    #: The one name that all uploads have; otherwise each has its own.
+    #: The name of all uploads. With None, each has its own name.
     name: str | None = None
     range: str | None = None
     #: Distinguishes the names and marks of several processes.
@@ -53,30 +54,31 @@ class Job:
 
 @dataclass
 class Outcome:
-    """What a process of clients saw."""
+    """The outcome of a job."""
 
     seconds: float = 0.0
-    #: Seconds that the process itself was busy.
+    #: CPU time of the process of clients in seconds.
     cpu: float = 0.0
-    #: Seconds that each request took, in the order of their answers.
+    #: The latency of each request in seconds, in the order of the answers.
     latencies: list[float] = field(default_factory=list)
-    #: Milliseconds that each save took, as the server tells (Server-Timing), in the same order.
+    #: The duration of each save in milliseconds, from the header Server-Timing, in the same order.
     saves: list[float] = field(default_factory=list)
-    #: For each upload that was answered with 200, the name that it was stored under, its mark, and its size.
+    #: For each upload that was answered with 200, its stored name, its mark and its size. For a download, a hash.
     stored: list[tuple[str, str, int]] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
 
 def payload(size: int) -> bytes:
-    """As many random bytes, the same ones in every process."""
+    """Return pseudo-random bytes of a size. They are the same in every process."""
     piece = 16 * MIB
     return b"".join(Random(start).randbytes(min(piece, size - start)) for start in range(0, size, piece))
 
 
 def content_of(mark: str, whole: memoryview) -> tuple[memoryview, memoryview]:
-    """What follows a mark in its file: the random bytes, from a place on that depends on the mark, and those before.
+    """Return the content that follows a mark in its file, in two pieces.
 
-    So no two files have the same bytes at the same place, and a mix of two is found out.
+    It is the random bytes, rotated by an offset that depends on the mark. So two files differ everywhere, and a mix of
+    two files is detected.
     """
     start = int.from_bytes(hashlib.sha256(mark.encode()).digest()[:8]) % max(len(whole), 1)
     return whole[start:], whole[:start]
@@ -84,12 +86,13 @@ def content_of(mark: str, whole: memoryview) -> tuple[memoryview, memoryview]:
 
 @dataclass
 class Answer:
-    """What a server answered."""
+    """The answer of a server."""
 
     status: int
     headers: dict[str, str]
-    #: The body, but not more than the first 64 KiB of it.
+    #: The start of the body.
     body: bytes
+    #: The size of the whole body in bytes.
     size: int
 
 
@@ -104,7 +107,10 @@ class Connection:
     async def request(self, head: bytes, *body: memoryview, digest: Any = None) -> Answer:
         """Send a request, and receive the whole answer.
 
-        :param digest: a hash to update with the body.
+        :param head: the headers, and the start of the body.
+        :param body: the rest of the body.
+        :param digest: a hash to update with the body of the answer.
+        :raises OSError: the connection failed.
         """
         try:
             return await self._exchange(head, body, digest)
@@ -117,7 +123,7 @@ class Connection:
         if self._socket is None:
             self._socket = socket.socket()
             self._socket.setblocking(False)
-            # Without it, the last segment of a small request waits 40 ms for an acknowledgement (Nagle's algorithm).
+            # Otherwise the last segment of a small request waits for a delayed acknowledgement (Nagle's algorithm).
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await loop.sock_connect(self._socket, ("127.0.0.1", self._port))
         if sum(map(len, body)) <= MIB:
@@ -165,11 +171,11 @@ class Uploads:
         self._count = 0
 
     def prepare(self, size: int) -> None:
-        """Make the content of a size, which takes a while."""
+        """Make the content for a file size in advance, because it is slow."""
         self._contents.setdefault(size, memoryview(payload(max(size - MARK, 0))))
 
     def request(self, size: int) -> tuple[str, bytes, list[memoryview]]:
-        """The mark of a new upload, and its request: the head, and the rest in pieces."""
+        """Return a new upload: its mark, the head of its request, and the rest of the body in pieces."""
         job, self._count = self._job, self._count + 1
         number = f"{job.process}-{self._count}"
         mark, name = number.ljust(MARK, "."), job.name or f"{number}.bin"
@@ -190,7 +196,7 @@ class Uploads:
 
 
 async def upload(job: Job) -> Outcome:
-    """Upload until the time is over."""
+    """Upload files until the time is over."""
     outcome, uploads = Outcome(), Uploads(job)
     warm = min(job.size, 8 * MIB)
     uploads.prepare(warm)
@@ -218,7 +224,7 @@ async def upload(job: Job) -> Outcome:
 
 
 async def download(job: Job) -> Outcome:
-    """Download one file, or a range of it, until the time is over. ``job.size`` is what each answer has to have."""
+    """Download one file, or a range of it, until the time is over. Each answer must have ``job.size`` bytes."""
     outcome = Outcome()
     head = f"GET {job.path} HTTP/1.1\r\nHost: benchmark\r\n"
     head += f"Range: bytes={job.range}\r\n\r\n" if job.range else "\r\n"
@@ -244,7 +250,7 @@ async def download(job: Job) -> Outcome:
 async def run(
     outcome: Outcome, job: Job, connections: list[Connection], one: Callable[[Connection], Awaitable[None]]
 ) -> None:
-    """Let all clients go at the same time, each with one request after the other until the time is over."""
+    """Start all clients together. Each makes one request after the other until the time is over."""
 
     async def client(connection: Connection) -> None:
         made = 0
@@ -268,7 +274,7 @@ async def run(
 
 
 async def ping(job: Job) -> Outcome:
-    """Ask for a trifle, again and again, until there is a line on standard input."""
+    """Send a ping at every interval until a line arrives on standard input."""
     outcome, connection = Outcome(), Connection(job.port)
     head = f"GET {job.path} HTTP/1.1\r\nHost: benchmark\r\n\r\n".encode()
     await connection.request(head)

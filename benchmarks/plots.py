@@ -1,4 +1,4 @@
-"""The plots, as SVG and PNG."""
+"""Draw the plots as SVG and PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from records import Record, Results, human_size, rate, speed, title
 
 _OURS, _OTHER, _LIMIT = "#0b6e4f", "#9aa5b1", "#d9dee4"
 
-#: The plots, and what they show.
+#: The names of the plots and their titles.
 PLOTS = {
     "throughput": "MiB per second of large uploads",
     "small": "uploads per second of small files",
@@ -27,7 +27,7 @@ PLOTS = {
 }
 
 _BYTES = "size of the file"
-# For each plot of lines: what depends on what, which is fixed and at what; and the names of its axes.
+# For each line plot: the arguments of _points() after the results, and the labels of the axes.
 _LINES = {
     "save": (("size", "save", "clients", 1), _BYTES, "seconds of save()"),
     "clients": (
@@ -42,16 +42,16 @@ Points = dict[str, dict[float, float]]
 
 
 def draw(results: Results, directory: Path) -> None:
-    """Write all plots for which there are figures into a directory."""
+    """Write all plots that have data into a directory."""
     directory.mkdir(parents=True, exist_ok=True)
-    # The same figures give the same file.
+    # With a fixed salt, the same data gives the same file.
     with mpl.rc_context({"svg.hashsalt": "quart_uploads", "svg.fonttype": "none", "font.size": 9}):
         for name in available(results):
             _save(_drawing(results, name), directory / name)
 
 
 def available(results: Results) -> list[str]:
-    """The names of the plots for which there are figures."""
+    """Return the names of the plots that have data."""
     large = any(record["size"] > 4096 for record in _uploads(results))
     lines = [name for name in ("save", "clients", "sizes") if _several(_points(results, *_LINES[name][0]))]
     return [*(["throughput"] if large else []), "small", *lines]
@@ -67,7 +67,7 @@ def _drawing(results: Results, name: str) -> Figure:
 
 
 def _uploads(results: Results) -> list[Record]:
-    """The records of uploads to a disk."""
+    """Return the successful records of uploads to a file system."""
     return [
         each
         for each in results["records"]
@@ -76,7 +76,7 @@ def _uploads(results: Results) -> list[Record]:
 
 
 def _largest_of(results: Results, limit: int) -> list[Record]:
-    """The uploads of a size, or of the largest below it, from 8 clients, or as many as there are."""
+    """Return the uploads of the largest size up to a limit, from 8 clients, or else from the largest number of them."""
     found = _uploads(results)
     largest = max((each["size"] for each in found if each["size"] <= limit), default=0)
     found = [each for each in found if each["size"] == largest]
@@ -86,7 +86,13 @@ def _largest_of(results: Results, limit: int) -> list[Record]:
 
 
 def _points(results: Results, x: str, y: str, fixed: str, wanted: int) -> Points:
-    """For each system, the median of a duration by what it depends on."""
+    """Return the points of each system: for each value of ``x``, the median of ``y`` over the rounds, in seconds.
+
+    :param x: the field that is varied.
+    :param y: the field of a duration: ``"save"`` or ``"latency"``.
+    :param fixed: the field that is fixed.
+    :param wanted: the value of that field.
+    """
     values: dict[str, dict[float, list[float]]] = {}
     for record in _uploads(results):
         if record[fixed] == wanted and record[y] and (y != "save" or record.get("stored")):
@@ -95,7 +101,7 @@ def _points(results: Results, x: str, y: str, fixed: str, wanted: int) -> Points
 
 
 def _several(points: Points) -> Points:
-    """Those who have points for a line."""
+    """Return the systems that have enough points for a line."""
     return {key: row for key, row in points.items() if len(row) > 1}
 
 
@@ -144,7 +150,7 @@ def _lines(results: Results, points: Points, x: str, y: str) -> Figure:
 
 
 def slope(row: dict[float, float]) -> float:
-    """The slope of the line through points on logarithmic axes (least squares): 0 is constant, 1 is linear."""
+    """Return the slope of a line through points on logarithmic axes (least squares): 0 is constant, 1 is linear."""
     xs, ys = [log(x) for x in row], [log(y) for y in row.values()]
     middle_x, middle_y = sum(xs) / len(xs), sum(ys) / len(ys)
     above = sum((x - middle_x) * (y - middle_y) for x, y in zip(xs, ys, strict=True))

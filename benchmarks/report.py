@@ -1,4 +1,4 @@
-"""What is made of the records: lines, tables and the page of the documentation. Plots are in ``plots.py``."""
+"""Make lines, tables and the page of the documentation from the records. Plots are in ``plots.py``."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results.json"
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 
-#: Where the clients were busy for this part of the time, they may be what is measured.
+#: If the clients were busy for a larger part of the time, they may be the bottleneck.
 BUSY = 0.9
-#: What counts as faster.
+#: Minimum ratio that counts as faster.
 AHEAD = 1.05
 
 
@@ -31,7 +31,7 @@ class Table:
 
 
 def line(record: Record) -> str:
-    """One record in short, while the benchmark runs."""
+    """Return a record as one line, for the output while the benchmark runs."""
     start = f"{record['label']:32} {record['system']:28}"
     if why := record.get("skipped") or record.get("broken"):
         return f"{start} {why}"
@@ -41,7 +41,7 @@ def line(record: Record) -> str:
 
 
 def files(record: Record) -> str:
-    """What became of the files."""
+    """Return a summary of the lost, damaged and failed files; ``"all whole"`` if there are none."""
     found = [f"{record[key]:,} {key}" for key in ("lost", "damaged", "failed") if record.get(key)]
     if found:
         return ", ".join(found)
@@ -49,26 +49,26 @@ def files(record: Record) -> str:
 
 
 def dump(results: Results) -> str:
-    """Results as JSON, with a record on each line."""
+    """Return results as JSON, with one record per line."""
     rest = json.dumps({**results, "records": []}, indent=1)
     records = ",\n".join("  " + json.dumps(_rounded(record)) for record in results["records"])
     return rest.replace('"records": []', f'"records": [\n{records}\n ]') + "\n"
 
 
 def _rounded(value: Any) -> Any:
-    """The same with no more digits than were measured."""
+    """Return a value with its floats rounded to five significant digits."""
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def text(results: Results) -> str:
-    """All tables for a terminal."""
+    """Return all tables as text for a terminal."""
     return "\n".join(_plain(table) for table in tables(results))
 
 
 def tables(results: Results) -> Iterator[Table]:
-    """A table for every cell."""
+    """Yield a table for every cell."""
     for label, rounds in by_cell(results).items():
         scenario = next(iter(rounds.values()))[0]["scenario"]
         columns = _COLUMNS[scenario]
@@ -91,7 +91,7 @@ Column = Callable[[list[Record], dict[str, list[Record]]], str]
 
 
 def _spread(value: Callable[[Record], float]) -> Column:
-    """The median, and the range if rounds differ."""
+    """Return a column with the median, and the range if the rounds differ."""
 
     def column(records: list[Record], others: dict[str, list[Record]]) -> str:
         values = sorted(map(value, records))
@@ -110,7 +110,7 @@ def _middle(value: Callable[[Record], float | None]) -> Column:
 
 
 def _kind(key: str, others: dict[str, list[Record]]) -> str:
-    """What a system in a cell is to be compared with."""
+    """Return the kind of system to compare a system with: a key of STOCK and OURS."""
     if OURS["objects"] in others or STOCK["objects"] in others:
         return "objects"
     return "wsgi" if key.endswith("@gunicorn") else "asgi"
@@ -198,7 +198,7 @@ def _markdown(table: Table) -> str:
 
 
 def page(results: Results) -> str:
-    """The performance page of the documentation."""
+    """Return the performance page of the documentation, as Markdown."""
     machine = results["machine"]
     parts = [
         "# Performance",
@@ -223,7 +223,7 @@ def page(results: Results) -> str:
 
 
 def _ahead(results: Results) -> Iterator[str]:
-    """Where another way to save uploads is faster than ours, by more than 5 %."""
+    """Yield, for each cell, the ways to save uploads that are faster than this library by more than AHEAD."""
     for label, rounds in by_cell(results).items():
         ahead = []
         for key, records in rounds.items():
@@ -258,9 +258,9 @@ def _versions(results: Results) -> Table:
 
 
 def publish(results: Results) -> None:
-    """Put results into the documentation."""
+    """Write results into the documentation."""
     RESULTS.write_text(dump(results))
-    results = json.loads(RESULTS.read_text())  # the page has the figures as they are in the file
+    results = json.loads(RESULTS.read_text())  # the page shows the rounded figures of the file
     PAGE.write_text(page(results))
     plots.draw(results, PAGE.with_suffix(""))
 

@@ -1,4 +1,4 @@
-"""What is measured: each scenario is one function that puts a load on a running server and returns a record."""
+"""The scenarios. Each is a function that puts a load on a running server and returns a record."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ from load import BOUNDARY, MARK, MIB, Job, Outcome, content_of, payload
 from records import Record
 from systems import Server
 
-#: Processes of clients: one core is the server's.
+#: Maximum number of client processes. One core is left for the server.
 PROCESSES = max(1, (os.cpu_count() or 1) - 1)
 
-#: A file of the benchmark as it is served, and as it is sent half.
+#: The name of the file to download, and the number of bytes of a half-sent upload.
 SERVED, HALF_SENT = "served-{size}.bin", 490 << 10
 
-#: Seconds after which what half-sent uploads take is looked at.
+#: Seconds to wait before the memory of half-sent uploads is measured.
 SETTLE = 4
 
 _LOAD = str(Path(__file__).with_name("load.py"))
 
 
 def upload(server: Server, size: int, clients: int, seconds: float, name: str | None = None, count: int = 0) -> Record:
-    """Upload files from many clients, each with one after the other.
+    """Upload files from several clients. Each client uploads one file after the other.
 
-    :param name: the one name that all have; otherwise each has its own.
-    :param count: how many each client uploads; otherwise as many as it can in the time.
+    :param size: the size of each file in bytes.
+    :param clients: the number of clients.
+    :param seconds: how long each client goes on.
+    :param name: the name of all files; by default each has its own name.
+    :param count: the number of files of each client; by default as many as fit into the time.
     """
     job = Job("upload", server.port, "/upload", clients, seconds, size=size, raw=server.system.raw, name=name)
     if count:
@@ -59,7 +62,7 @@ def upload(server: Server, size: int, clients: int, seconds: float, name: str | 
 
 
 def download(server: Server, size: int, clients: int, seconds: float, part: slice | None = None) -> Record | None:
-    """Download one file, or a part of it; ``None`` if the system serves none."""
+    """Download one file, or a part of it. Return ``None`` if the system does not serve files."""
     if server.system.files is None:
         return None
     content = payload(size)
@@ -77,7 +80,7 @@ def download(server: Server, size: int, clients: int, seconds: float, part: slic
 
 
 def _tenths(values: list[float]) -> tuple[list[float], list[float]]:
-    """The first tenth, and the last."""
+    """Return the first and the last tenth of some values."""
     count = max(len(values) // 10, 1)
     return values[:count], values[-count:]
 
@@ -88,7 +91,7 @@ def _mean(milliseconds: Iterable[list[float]]) -> float:
 
 
 def sleeping_view(server: Server, size: int) -> Record | None:
-    """Upload one file to a view that sleeps first: does the server take what nobody reads?"""
+    """Upload one file to a view that sleeps first. It shows how much the server receives before the view reads."""
     if server.system.is_limit:
         return None
     job = Job("upload", server.port, "/sleep", 1, 0, at_most=1, size=size, raw=server.system.raw)
@@ -104,7 +107,7 @@ def sleeping_view(server: Server, size: int) -> Record | None:
 
 
 def half_sent(server: Server, clients: int) -> Record | None:
-    """Send the first 490 KiB of a file from many clients, and then nothing."""
+    """Send the first 490 KiB of a file from several clients, and then nothing. Measure the memory of the server."""
     if server.system.is_limit:
         return None
     head = (
@@ -125,15 +128,18 @@ def half_sent(server: Server, clients: int) -> Record | None:
 
 
 def _warm_up(server: Server) -> None:
-    """Have it import and start what it does for its first upload."""
+    """Send one upload, so that the server has imported and started everything before the measurement."""
     _under_load(server, Job("upload", server.port, "/upload", 1, 0, at_most=1, size=4096, raw=server.system.raw))
     server.forget_files()
 
 
 def verify(read: Callable[[str], Iterator[bytes]], stored: list[tuple[str, str, int]]) -> Record:
-    """Compare every file that was acknowledged with what was sent.
+    """Compare every acknowledged file with the content that was sent.
 
-    Lost is an upload whose file is not there or is another upload's; damaged is one whose bytes differ.
+    An upload is lost if its file is missing or has the mark of another upload. It is damaged if other bytes differ.
+
+    :param read: yields the content of a stored file in pieces.
+    :param stored: the stored name, the mark and the size of each upload.
     """
     lost = damaged = 0
     seen: dict[str, tuple[bytes, str]] = {}
@@ -149,7 +155,7 @@ def verify(read: Callable[[str], Iterator[bytes]], stored: list[tuple[str, str, 
 
 
 def _look(pieces: Iterator[bytes]) -> tuple[bytes, str]:
-    """The mark of a file, and the hash of the rest of it."""
+    """Return the mark of a file, and the hash of the rest; both are empty if the file cannot be read."""
     mark, digest = b"", hashlib.sha256()
     try:
         for piece in pieces:
@@ -172,7 +178,7 @@ _payload = lru_cache(2)(payload)
 
 
 def spread(seconds: list[float]) -> dict[str, float] | None:
-    """The median, the 99th percentile and the largest of some durations."""
+    """Return the median, the 99th percentile and the maximum of some durations."""
     if not seconds:
         return None
     ordered = sorted(seconds)
@@ -181,7 +187,7 @@ def spread(seconds: list[float]) -> dict[str, float] | None:
 
 
 def _under_load(server: Server, job: Job) -> tuple[Record, list[Outcome]]:
-    """Run a job, on as many processes as there are cores for it, and pings beside it."""
+    """Run a job in several processes, and send pings at the same time."""
     processes = min(PROCESSES, job.clients)
     shares = [job.clients // processes + (number < job.clients % processes) for number in range(processes)]
     jobs = [replace(job, clients=share, process=number) for number, share in enumerate(shares)]

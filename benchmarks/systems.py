@@ -1,4 +1,4 @@
-"""Who is measured: an app per file in ``apps/``, in an environment of its own, under each server that it names."""
+"""The systems to measure. Each file in ``apps/`` is an app that runs in its own environment under several servers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from obstore.store import S3Store
 APPS = Path(__file__).parent / "apps"
 ENVIRONMENTS = Path(__file__).parent / ".environments"
 
-#: What each server is started with: one worker process, no access log, and connections that stay open.
+#: The command of each server. All use one worker process, no access log, and keep-alive connections.
 COMMANDS = {
     "uvicorn": "-m uvicorn {app}:app --port {port} --log-level critical --no-access-log --timeout-keep-alive 90",
     "hypercorn": "-m hypercorn {app}:app --bind 127.0.0.1:{port} --log-level CRITICAL --keep-alive 90",
@@ -47,17 +47,17 @@ class System:
     app: str
     server: str
     title: str
-    #: What pip has to install for it; ``None`` if it runs in the environment of the benchmark itself.
+    #: The packages that pip installs for it; ``None`` if it runs in the environment of the benchmark itself.
     dependencies: tuple[str, ...] | None = None
-    #: Whether it is sent the bytes as they are, where others are sent a form.
+    #: True if clients send it the bytes as the body, False if they send a form.
     raw: bool = False
-    #: Whether it shows what is possible, and is no way to save uploads.
+    #: True if it only shows what is possible, and is not a way to save uploads.
     is_limit: bool = False
-    #: Whether it keeps files in an object store.
+    #: True if it keeps files in an object store.
     engine: bool = False
-    #: Whether it keeps what it is sent.
+    #: True if it stores the files.
     stores: bool = True
-    #: The path below which it serves what it stored; ``None`` if it does not.
+    #: The path below which it serves the stored files; ``None`` if it does not serve them.
     files: str | None = "/files/"
 
     @property
@@ -66,20 +66,20 @@ class System:
 
     @property
     def python(self) -> str:
-        """The interpreter of its environment."""
+        """The path of the interpreter of its environment."""
         if self.dependencies is None:
             return sys.executable
         digest = hashlib.sha256(repr((sys.version_info[:3], sorted(self.dependencies))).encode()).hexdigest()
         return str(ENVIRONMENTS / digest[:12] / "bin" / "python")
 
     def missing(self) -> str | None:
-        """Tell why it cannot be measured here."""
+        """Return the reason why it cannot be measured on this machine; ``None`` if it can."""
         if self.server == "nginx" and not shutil.which("nginx", path=_PATH):
             return "nginx is not installed"
         return None
 
     def install(self) -> None:
-        """Make its environment, if there is none yet."""
+        """Make its environment, unless it exists."""
         directory = Path(self.python).parent.parent
         if self.dependencies is None or (directory / "complete").exists():
             return
@@ -89,7 +89,7 @@ class System:
         (directory / "complete").touch()
 
     def versions(self) -> dict[str, str]:
-        """The versions of what it runs on."""
+        """Return the versions of the packages that it uses."""
         names = [re.split(r"[^\w.-]", name)[0] for name in self.dependencies or ()]
         names += [name for name in (*_FRAMEWORKS, self.server) if name not in names]
         program = (
@@ -107,12 +107,15 @@ _FRAMEWORKS = ["quart-uploads", "quart", "flask", "werkzeug", "multipart"]
 
 
 def find_systems(folder: Path = APPS) -> list[System]:
-    """Read what there is in a folder of apps."""
+    """Return the systems of a folder of apps, as their inline script metadata (PEP 723) describes them.
+
+    :raises ValueError: a file has no such metadata.
+    """
     systems = []
     for path in sorted(folder.glob("*.py")):
         metadata = _METADATA.search(path.read_text())
         if metadata is None:
-            raise ValueError(f"{path} does not say what it needs: see the other files in its folder")
+            raise ValueError(f"{path} has no inline script metadata (PEP 723): see the other files in its folder")
         script = tomllib.loads(re.sub(r"^# ?", "", metadata[1], flags=re.MULTILINE))
         bench: dict[str, Any] = script["tool"]["bench"]
         dependencies = tuple(script["dependencies"]) if "dependencies" in script else None
@@ -133,7 +136,7 @@ def find_systems(folder: Path = APPS) -> list[System]:
 
 
 class Server:
-    """A server that runs, with all its processes."""
+    """A running server with all its processes."""
 
     def __init__(self, system: System, group: int, port: int, destination: Path, store: S3Store | None) -> None:
         self.system = system
@@ -143,9 +146,9 @@ class Server:
         self._store = store
 
     def stored(self, name: str) -> Iterator[bytes]:
-        """Yield what is stored under a name, in pieces.
+        """Yield the content that is stored under a name, in pieces.
 
-        :raises OSError: there is nothing.
+        :raises OSError: there is no such file.
         """
         if self._store is not None:
             yield from map(bytes, obstore.get(self._store, name))
@@ -155,7 +158,7 @@ class Server:
                 yield piece
 
     def forget_files(self) -> None:
-        """Delete all that is stored."""
+        """Delete all stored files."""
         for path in self.destination.iterdir():
             path.unlink()
         if self._store is not None:
@@ -164,12 +167,12 @@ class Server:
 
     def _processes(self) -> Iterator[Path]:
         for path in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended
+            with suppress(OSError):  # the process has ended
                 if os.getpgid(int(path.name)) == self._group:
                     yield path
 
     def cpu(self) -> float:
-        """Seconds that its processes ran so far, in the kernel or not."""
+        """Return the CPU time of its processes so far in seconds, for user and system."""
         ticks = 0
         for path in self._processes():
             fields = (path / "stat").read_text().rpartition(")")[2].split()
@@ -177,11 +180,11 @@ class Server:
         return ticks / os.sysconf("SC_CLK_TCK")
 
     def memory(self) -> int:
-        """Bytes that its processes have in memory now."""
+        """Return the resident memory of its processes in bytes."""
         return self._memory("VmRSS")
 
     def peak_memory(self) -> int:
-        """Bytes that its processes had in memory at most since :meth:`forget_peak`."""
+        """Return the peak of the resident memory of its processes since :meth:`forget_peak`, in bytes."""
         return self._memory("VmHWM")
 
     def _memory(self, field: str) -> int:
@@ -189,7 +192,7 @@ class Server:
         return sum(int(match[1]) for match in found if match) * 1024
 
     def forget_peak(self) -> None:
-        """Start :meth:`peak_memory` anew (proc(5), clear_refs)."""
+        """Reset :meth:`peak_memory` (proc(5), clear_refs)."""
         for path in self._processes():
             (path / "clear_refs").write_text("5")
 
@@ -202,9 +205,12 @@ def free_port() -> int:
 
 @contextmanager
 def running(system: System, directory: Path, engine: Mapping[str, str] | None = None) -> Iterator[Server]:
-    """Start a system in a directory of its own, wait until it answers, and stop it in the end.
+    """Start a system in a directory of its own, wait until it answers, and stop it at the end.
 
-    :param engine: the environment that leads to an object store, if the system needs one.
+    :param system: the system.
+    :param directory: the directory, which is made.
+    :param engine: the environment variables for the clients of the object store, if the system needs one.
+    :raises RuntimeError: the system did not start.
     """
     destination, temporary, log = directory / "stored", directory / "temporary", directory / "log"
     destination.mkdir(parents=True)
@@ -216,7 +222,7 @@ def running(system: System, directory: Path, engine: Mapping[str, str] | None = 
         url = f"s3://{BUCKET}/{directory.name}"
         environment |= {"DESTINATION": url, **engine}
         store = connect(url, engine)
-    # Apps are imported from their folder, which is the working directory.
+    # The servers import the apps from their folder.
     environment.pop("PYTHONSAFEPATH", None)
     environment["PYTHONPATH"] = str(APPS)
     command = COMMANDS["uvicorn" if system.server == "nginx" else system.server]
@@ -256,7 +262,7 @@ def running(system: System, directory: Path, engine: Mapping[str, str] | None = 
 
 
 def _constant(app: str, name: str) -> str:
-    """Read a constant of an app without running it."""
+    """Return a constant of an app without running the app."""
     for node in ast.parse((APPS / f"{app}.py").read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == name:
             return str(ast.literal_eval(node.value))
@@ -277,6 +283,6 @@ def _answers(process: subprocess.Popen[bytes], *ports: int) -> bool:
 
 
 def allow_many_files() -> None:
-    """Let this process, and the servers that it starts, have as many open files as the system lets them."""
+    """Raise the limit of open files for this process and its servers to the hard limit, or to 65,536."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 65_536), hard))

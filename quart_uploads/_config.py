@@ -24,7 +24,7 @@ Destination = StrPath | Storage
 
 
 class App(Protocol):
-    """What is needed of a Quart or Flask app."""
+    """The part of a Quart or Flask app that this module uses."""
 
     config: Any
     blueprints: Any
@@ -41,7 +41,7 @@ class App(Protocol):
 
 @runtime_checkable
 class ConfigurableSet(Protocol):
-    """What is needed of an upload set to configure it."""
+    """The part of an upload set that is needed to configure it."""
 
     name: str
     default_dest: Destination | Callable[[Any], Destination | None] | None
@@ -53,19 +53,20 @@ def addslash(url: str) -> str:
 
 
 class UploadConfiguration:
-    """The configuration of one upload set. Two are equal if their :attr:`tuple` is.
+    """The configuration of one upload set. Two configurations are equal if their :attr:`tuple` is equal.
 
-    :param destination: where files are kept: a directory, the URL of a place in an object store, or a
+    :param destination: where files are kept: a directory, the URL of a folder in an object store, or a
         :class:`~quart_uploads.storage.Storage` of your own.
-    :param base_url: the URL that they can be fetched from; ``None`` if the app serves them.
-    :param allow: extensions to allow beside those of the set, as a container or one string.
-    :param deny: extensions to refuse although the set has them.
-    :param max_size: the most bytes that one file may have; ``None`` for no limit.
-    :param fsync: whether a save waits until the file would survive a loss of power.
+    :param base_url: the URL below which files can be fetched. With ``None``, files get signed URLs if ``signed`` is
+        set and the storage can sign; otherwise the app serves them.
+    :param allow: extensions to allow in addition to those of the set, as a container or one string.
+    :param deny: extensions to refuse even if the set allows them.
+    :param max_size: the maximum size of one file in bytes; ``None`` for no limit.
+    :param fsync: if true, a save in a directory returns only after the file is on the disk.
     :param store: options for the client of the object store.
-    :param signed: seconds for which the URLs of files in an object store are valid.
-    :param unconditional: whether to take an object store that replaces objects although it is told not to. Two saves
-        of one name at the same time may then leave one file.
+    :param signed: how long the URLs of files in an object store are valid, in seconds; ``None`` for unsigned URLs.
+    :param unconditional: if true, accept an object store that ignores the condition not to replace objects. Of two
+        saves under one name at the same time, one file may then be lost.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class UploadConfiguration:
         signed: int | None = None,
         unconditional: bool = False,
     ) -> None:
-        # Made once, as one that is not on the disk keeps connections, until one of these attributes is changed.
+        # Cached, because the client of an object store keeps connections. The first two items are the cache key.
         self._made: tuple[str, bool, Storage] | None = None
         if isinstance(destination, Storage):
             self._made = (destination.location(""), fsync, destination)
@@ -98,14 +99,14 @@ class UploadConfiguration:
 
     @property
     def tuple(self) -> tuple[str, str | None, Container[str] | Iterable[str], Container[str] | Iterable[str]]:
-        """Destination, base URL, allowed and denied extensions."""
+        """The destination, base URL, allowed extensions and denied extensions."""
         return (self.destination, self.base_url, self.allow, self.deny)
 
     def storage(self, set_name: str) -> Storage:
-        """Return where the files are kept.
+        """Return the storage that keeps the files.
 
-        :param set_name: the name of the upload set, for the messages of errors.
-        :raises ValueError: the destination or an option of the store makes no sense.
+        :param set_name: the name of the upload set, for error messages.
+        :raises ValueError: the destination or an option of the store is invalid.
         :raises ImportError: the destination needs obstore, which is not installed.
         """
         if self._made is not None and self._made[:2] == (self.destination, self.fsync):
@@ -117,7 +118,7 @@ class UploadConfiguration:
         return storage
 
     def is_served(self, set_name: str) -> bool:
-        """Tell whether the app is to serve the files, as they have no other URL."""
+        """Return True if the files have no URL of their own, so that only the app can serve them."""
         return self.base_url is None and not (self.signed and self.storage(set_name).signs)
 
     def __eq__(self, other: object) -> bool:
@@ -126,7 +127,7 @@ class UploadConfiguration:
         return self.tuple == other.tuple
 
     def __repr__(self) -> str:
-        # The options of the store are left out: they may hold keys.
+        # The options of the store are left out because they may contain keys.
         base_url = self.base_url if self.base_url is None else without_secrets(self.base_url)
         return (
             f"UploadConfiguration({without_secrets(self.destination)!r}, {base_url!r}, allow={self.allow!r}, "
@@ -140,10 +141,10 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
 
     :param uset: the upload set.
     :param app: the Quart or Flask app.
-    :param defaults: what to use for ``UPLOADS_DEFAULT_DEST`` (``"dest"``) and ``UPLOADS_DEFAULT_URL``
-        (``"url"``); by default the app's own.
+    :param defaults: values to use instead of ``UPLOADS_DEFAULT_DEST`` (key ``"dest"``) and ``UPLOADS_DEFAULT_URL``
+        (key ``"url"``); by default those of the app's config.
     :raises RuntimeError: there is no destination for the set.
-    :raises ValueError: a value makes no sense.
+    :raises ValueError: a value is invalid.
     """
     config = app.config
     prefix = f"UPLOADED_{uset.name.upper()}_"
@@ -175,12 +176,17 @@ def config_for_set(uset: ConfigurableSet, app: App, defaults: Mapping[str, Any] 
 
 
 def configure(app: App, upload_sets: Any, app_class: type, set_class: type[ConfigurableSet], blueprint: Any) -> None:
-    """Store the configuration of upload sets on an app, and let it serve those that have no URL.
+    """Store the configuration of upload sets on an app, and let the app serve the sets that have no URL.
 
+    :param app: the Quart or Flask app.
     :param upload_sets: one set or several.
-    :param app_class: the class of the framework's apps.
-    :param set_class: the class of upload sets that works with these.
-    :raises TypeError: the app or an upload set is of another framework.
+    :param app_class: the app class of the framework.
+    :param set_class: the upload set class for this framework.
+    :param blueprint: the blueprint that serves files.
+    :raises TypeError: the app or an upload set belongs to another framework.
+    :raises RuntimeError: there is no destination for a set.
+    :raises ValueError: a value in the app's config is invalid.
+    :raises ImportError: a destination needs obstore, which is not installed.
     """
     upload_sets = [upload_sets] if isinstance(upload_sets, ConfigurableSet) else list(upload_sets)
     _check_flavour(app, upload_sets, app_class, set_class)
@@ -188,7 +194,7 @@ def configure(app: App, upload_sets: Any, app_class: type, set_class: type[Confi
     configurations = app.upload_set_config = configurations_of(app)  # type: ignore[attr-defined]
     configurations.update({uset.name: config_for_set(uset, app) for uset in upload_sets})
     for name, configuration in configurations.items():
-        configuration.storage(name)  # what cannot work is an error now, and not in a request
+        configuration.storage(name)  # an invalid configuration fails here, and not in the first request
     app.upload_staging = _staging_area(app)  # type: ignore[attr-defined]
     served = _served(app)
     if served and BLUEPRINT not in app.blueprints:
@@ -222,33 +228,36 @@ def _served(app: App) -> list[str]:
 
 
 def _logger(app: App) -> logging.Logger:
-    """Return the app's logger without making it too early.
+    """Return the app's logger, or the plain logger of the same name while the app has none.
 
-    The frameworks make it when it is first asked for, with the level that follows from the debug mode of that moment:
-    before ``app.run(debug=True)``, it would be the wrong one. Until then it is the plain logger of the same name.
+    ``app.logger`` sets its level when it is first used, from the debug mode at that moment. Before
+    ``app.run(debug=True)`` that would be the wrong level, so this function does not create it.
     """
     return app.logger if app.debug or "logger" in vars(app) else logging.getLogger(app.name)
 
 
 def streams(app: Any) -> bool:
-    """Tell whether the uploads of an app are to be staged while they arrive."""
+    """Return True if the app stages uploads while it receives them."""
     return bool(configurations_of(app)) and _flag(app.config.get("UPLOADS_STREAMING", True))
 
 
 def staging_area(app: Any) -> StagingArea:
-    """Return where the uploads of an app are staged: on the disk, whatever its sets are."""
+    """Return where an app stages uploads. This is always a local directory, even if all sets are in object stores."""
     area: StagingArea = app.upload_staging
     return area
 
 
 def min_rate(app: Any) -> float | None:
-    """Return the bytes per second that a client has to send on average."""
+    """Return the minimum average rate of a client, in bytes per second; ``None`` if there is no minimum.
+
+    :raises ValueError: ``UPLOADS_MIN_RATE`` is invalid.
+    """
     value = app.config.get("UPLOADS_MIN_RATE") or 0
     return _number(value, "UPLOADS_MIN_RATE", float, "bytes per second") or None
 
 
 def configurations_of(app: Any) -> dict[str, UploadConfiguration]:
-    """Return the configurations that are stored on an app, by the names of the sets."""
+    """Return the configurations that are stored on an app. The keys are the names of the sets."""
     configurations: dict[str, UploadConfiguration] = getattr(app, "upload_set_config", {})
     return configurations
 
@@ -287,7 +296,7 @@ def _number(value: Any, key: str, kind: Callable[[Any], N], unit: str) -> N:
 
 
 def _flag(value: Any) -> bool:
-    """A config value as a flag; an environment variable gives a string."""
+    """Return a config value as a bool. A value from an environment variable is a string."""
     if isinstance(value, str):
         return value.strip().lower() not in ("", "0", "false", "no", "off")
     return bool(value)

@@ -1,4 +1,4 @@
-"""The errors of the library that have no builtin equivalent."""
+"""The exceptions of the library that have no built-in equivalent."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from werkzeug.exceptions import BadRequest, HTTPException
 
 
 class InvalidName(BadRequest, ValueError):
-    """A file or folder name that cannot be used: nothing is left of it, or it leads out of the set.
+    """A file or folder name that cannot be used. It has no safe characters, is too long, or leads out of the set.
 
-    Such names come from clients, so that one that is not caught answers the request with 400 (Bad Request).
+    Such names come from clients. If the exception is not caught, the app answers with 400 (Bad Request).
     """
 
     def __str__(self) -> str:
@@ -16,7 +16,10 @@ class InvalidName(BadRequest, ValueError):
 
 
 class InsufficientStorage(HTTPException):
-    """There is no space to receive an upload. Answers 507 (RFC 4918, section 11.5)."""
+    """There is no space left to receive an upload.
+
+    If it is not caught, the app answers with 507 (Insufficient Storage; RFC 4918, section 11.5).
+    """
 
     code: int | None = 507
     description: str | None = "There is no space left to receive this upload."
@@ -25,13 +28,13 @@ class InsufficientStorage(HTTPException):
 class UploadNotAllowed(HTTPException):
     """An upload set refused a file.
 
-    Catch it in a view to tell the user; ``str(error)`` is written for that. Where it is not
-    caught it answers the request with 415 (Unsupported Media Type).
+    Catch it in a view and show ``str(error)`` to the user. If it is not caught, the app answers
+    with 415 (Unsupported Media Type).
 
-    :param description: the whole message; by default it is made of the file's name and the rule.
-    :param set_name: the name of the upload set that refused.
-    :param filename: the name that was refused. It may be another one than the client sent, which is in the message.
-    :param rule: which rule refused it, in words.
+    :param description: the whole message; by default it is built from ``filename`` and ``rule``.
+    :param set_name: the name of the upload set that refused the file.
+    :param filename: the name that was refused. It may differ from the name that the client sent.
+    :param rule: the rule that refused the file, in words.
     """
 
     code: int | None = 415
@@ -58,14 +61,14 @@ class UploadNotAllowed(HTTPException):
 
 
 class FileTooLarge(UploadNotAllowed):
-    """A file is larger than its set's ``UPLOADED_X_MAX_SIZE``. Answers 413 if it is not caught."""
+    """A file is larger than ``UPLOADED_X_MAX_SIZE``. If it is not caught, the app answers with 413."""
 
     code: int | None = 413
 
 
 class NoFileChosen(UploadNotAllowed, InvalidName):
-    """A form was sent without choosing a file: the upload has no name. Answers 400 if it is not caught."""
+    """A form was sent without a file: the upload has no name. If it is not caught, the app answers with 400."""
 
-    # One base may have None here, the other may not.
+    # The base classes declare different types for these two.
     code: int = 400  # pyright: ignore[reportIncompatibleVariableOverride]
     description: str = "No file was chosen."  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -1,4 +1,4 @@
-"""File name extensions: the presets, and what it means for a set to hold one."""
+"""File name extensions: the presets, and the containers that define which extensions a set allows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ TEXT: tuple[str, ...] = ("txt",)
 #: Office documents and books. The macro-enabled formats of Microsoft Office are left out.
 DOCUMENTS: tuple[str, ...] = tuple("rtf odf ods gnumeric abw doc docx xls xlsx pdf odt odp ppt pptx epub md".split())
 
-#: Images that browsers show, and the formats that telephones take them in.
+#: Images that browsers show, and the formats of cameras and phones.
 IMAGES: tuple[str, ...] = tuple("jpg jpe jpeg png gif svg bmp webp avif heic heif jxl apng ico tif tiff".split())
 
-#: Sound.
+#: Audio.
 AUDIO: tuple[str, ...] = tuple("wav mp3 aac ogg oga flac m4a opus weba aif aiff mid".split())
 
-#: Moving pictures.
+#: Video.
 VIDEO: tuple[str, ...] = tuple("mp4 webm m4v mov ogv mkv avi mpg mpeg 3gp".split())
 
 #: Structured data.
 DATA: tuple[str, ...] = tuple("csv ini json plist xml yaml yml tsv toml jsonl ndjson geojson parquet".split())
 
-#: Scripts. A web server that is set up to run one of these, often PHP, must not do so where
-#: uploads are stored: see ``UPLOADED_X_DENY``.
+#: Scripts. A web server that runs one of these, often PHP, must not run files from the
+#: directory of the uploads: see ``UPLOADED_X_DENY``.
 SCRIPTS: tuple[str, ...] = tuple("js php pl py rb sh mjs ts lua ps1".split())
 
 #: Archives and compressed files.
@@ -40,12 +40,12 @@ SOURCE: tuple[str, ...] = tuple(
 #: Programs and shared libraries, mostly of use with :class:`AllExcept`.
 EXECUTABLES: tuple[str, ...] = tuple("so exe dll".split())
 
-#: What a set allows if it is not told otherwise.
+#: The extensions that a set allows by default.
 DEFAULTS: tuple[str, ...] = TEXT + DOCUMENTS + IMAGES + DATA
 
 
 class All(Container[str]):
-    """Holds every extension, the empty one too. :data:`ALL` is its instance."""
+    """A container of every extension, including the empty one. :data:`ALL` is its instance."""
 
     def __contains__(self, item: object) -> bool:
         return True
@@ -59,9 +59,9 @@ ALL = All()
 
 
 class AllExcept(Container[str]):
-    """Holds every extension but some: ``AllExcept(SCRIPTS + EXECUTABLES)``.
+    """A container of every extension except some: ``AllExcept(SCRIPTS + EXECUTABLES)``.
 
-    :param items: the extensions it does not hold, as any container or one string.
+    :param items: the extensions to leave out, as any container or one string.
     """
 
     def __init__(self, items: Container[str] | Iterable[str]) -> None:
@@ -75,22 +75,22 @@ class AllExcept(Container[str]):
 
 
 def split_extensions(text: str) -> tuple[str, ...]:
-    """Split one string, ``"exe dll"`` or ``"exe,dll"``, into extensions."""
+    """Split a string of extensions, such as ``"exe dll"`` or ``"exe,dll"``."""
     return tuple(part for part in re.split(r"[\s,;]+", text) if part)
 
 
 def as_container(extensions: Container[str] | Iterable[str]) -> Container[str] | Iterable[str]:
-    """Return extensions as something that can be looked into more than once."""
+    """Return extensions as a container that can be searched more than once. A string is split, an iterator is read."""
     if isinstance(extensions, str):
         return split_extensions(extensions)
     return tuple(extensions) if isinstance(extensions, Iterator) else extensions
 
 
 def holds(container: Container[str] | Iterable[str], ext: str) -> bool:
-    """Tell whether a container of extensions holds one, whatever the case and a leading dot.
+    """Return True if a container has an extension. Case and a leading dot are ignored.
 
-    :param container: anything iterable, or anything that answers ``in``.
-    :param ext: the extension, without the dot.
+    :param container: an iterable, or an object that supports ``in``.
+    :param ext: the extension.
     """
     ext = _folded(ext)
     if isinstance(container, Container) and ext in container:
@@ -103,11 +103,11 @@ def _folded(ext: str) -> str:
 
 
 def extension(filename: str) -> str:
-    """Return what stands behind the last dot of a file name, or ``""``."""
+    """Return the extension of a file name, without the dot; ``""`` if there is none."""
     return os.path.splitext(filename)[1].removeprefix(".")
 
 
 def lowercase_ext(filename: str) -> str:
-    """Return the file name with its extension, and nothing else, in lower case."""
+    """Return a file name with its extension in lower case. The rest is unchanged."""
     stem, ext = os.path.splitext(filename)
     return stem + ext.lower()

@@ -1,7 +1,7 @@
-"""File and folder names: cleaned on the way in, checked on the way out, counted up on conflict.
+"""File and folder names: clean the names that clients send, check stored names, and number conflicting names.
 
-Everything here is a pure function of strings. A *stored name* is relative to its set's destination
-and separated by ``/`` on every platform: ``users/42/photo.jpg``.
+All functions are pure and work on strings. A *stored name* is relative to the destination of its set.
+Its segments are separated by ``/``: ``users/42/photo.jpg``.
 """
 
 from __future__ import annotations
@@ -18,38 +18,41 @@ from werkzeug.utils import secure_filename
 from ._exceptions import InvalidName
 from ._wording import shown
 
-#: The longest file name that ext4, XFS, btrfs, NTFS and APFS all take, in bytes of UTF-8.
+#: Maximum length of a file name in bytes of UTF-8. ext4, XFS, btrfs, NTFS and APFS all accept names of this length.
 MAX_BYTES = 255
-#: Kept free for the suffix that tells namesakes apart, ours or that of an overridden hook.
+#: Bytes that are reserved for the suffix of a conflicting name, such as ``_1``.
 SUFFIX_BYTES = 16
-#: A longer "extension" is not one: it may be cut like the rest of the name.
+#: Maximum length of an extension in bytes. Text after the last dot that is longer may be cut like the rest of the name.
 MAX_EXTENSION_BYTES = 64
-#: Folders in folders. Deeper ones are nobody's photos, and too much for tools that recurse.
+#: Maximum nesting depth of folders. Tools that recurse may fail on deeper ones.
 MAX_DEPTH = 100
 
-#: Characters of a name that are looked at. The rest could be seen only if most before it were dropped.
+#: Maximum number of characters that are cleaned. Later ones would be cut anyway, unless most before them are dropped.
 MAX_CHARACTERS = 4 * MAX_BYTES
-#: Marks that one character may carry, as in Stream-Safe text (UAX 15, section 13). To put more in order takes quadratic
-#: time, which a client could have the server spend.
+#: Maximum number of marks on one character, as in Stream-Safe text (UAX 15, section 13). Sorting the marks takes
+#: quadratic time, so a client could otherwise keep the server busy.
 MAX_MARKS = 30
 
-#: What a file is called of whose name only the extension is left.
+#: The stem of a file name if only the extension is left of it.
 NAMELESS = "file"
 
 _KEPT_PUNCTUATION = frozenset("-_.")
-# Letters, marks, numbers and pictures. Left out with all the rest: controls (Cc), and the format
-# characters (Cf), among which are those that turn the direction of text.
+# Letters, marks and numbers. Control characters (Cc) and format characters (Cf) are dropped: some of the latter change
+# the direction of text.
 _KEPT_CATEGORIES = frozenset("LMN")
-# What emoji are made of besides pictures and marks: the five colours of skin (Sk), and an arrow (Sm).
+# Emoji also contain the five skin tones (Sk) and an arrow (Sm).
 _KEPT_EMOJI = frozenset("\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff\u2194")
-# Two format characters that Persian, the languages of India and emoji are written with: ZERO WIDTH NON-JOINER, JOINER.
+# Persian, the languages of India and emoji need these two format characters: ZERO WIDTH NON-JOINER and JOINER.
 _JOINERS = frozenset("\u200c\u200d")
 _SEVERAL_JOINERS = re.compile("([\u200c\u200d])[\u200c\u200d]+")
 _ENDS = "._ \u200c\u200d"
 
 
 class StoredName(NamedTuple):
-    """A name within a set, in its two parts. ``str()`` joins them."""
+    """The name of a file within its set, as folder and basename. ``str()`` joins them with ``/``.
+
+    Both parts are clean. ``folder`` is empty for a file at the top of the set.
+    """
 
     folder: str
     basename: str
@@ -58,14 +61,14 @@ class StoredName(NamedTuple):
         return posixpath.join(self.folder, self.basename)
 
     def numbered(self, number: int) -> StoredName:
-        """Return the name that the n-th upload of this name gets."""
+        """Return this name with a number before its extension; see :func:`numbered`."""
         return StoredName(self.folder, numbered(self.basename, number))
 
 
 def clean_basename(filename: str) -> str:
-    """Return the name to store a file under that is called so elsewhere, or ``""`` if nothing safe is left of it.
+    """Return a safe basename for a name that a client sent, or ``""`` if nothing safe is left of it.
 
-    Of a Windows path, which some clients send, it is the last segment. A client that cannot encode a name may send
+    Some clients send a Windows path; only its last segment is used. A client that cannot encode a name may send
     ``???.jpg``, which becomes ``file.jpg``. A dotfile has no extension: ``.jpg`` becomes ``jpg``.
     """
     filename = filename.rstrip("\\").rpartition("\\")[2]
@@ -80,8 +83,8 @@ def clean_basename(filename: str) -> str:
 def clean_filename(filename: str) -> str:
     """Return a name that is safe to store, or ``""`` if nothing safe is left of it.
 
-    ASCII names come out exactly as from :func:`werkzeug.utils.secure_filename`. Others keep their
-    letters, in NFC (Unicode Standard Annex 15), under the same rules.
+    For an ASCII name, the result is that of :func:`werkzeug.utils.secure_filename`. Other names keep their
+    letters, in NFC (Unicode Standard Annex 15), and follow the same rules. Long names are cut.
     """
     if len(filename) > MAX_CHARACTERS and not filename.isascii():
         stem, ext = os.path.splitext(filename)
@@ -95,13 +98,13 @@ def _cleaned(filename: str) -> str:
     filename = _normal(filename).replace("/", " ")
     filename = "_".join(filename.split())
     filename = _without_stray_joiners("".join(character for character in filename if _kept(character)))
-    # What was dropped may have kept two characters apart that NFC joins.
+    # Dropping a character may have joined two others that NFC composes.
     filename = _normal(filename).strip("._")
     return secure_filename(filename) if filename.isascii() else filename
 
 
 def _normal(name: str) -> str:
-    """Return a name in NFC, with no more marks on one character than may be put in order."""
+    """Return a name in NFC, with at most MAX_MARKS marks on one character."""
     kept: list[str] = []
     marks = 0
     for character in name:
@@ -119,7 +122,7 @@ def _kept(character: str) -> bool:
 
 
 def _without_stray_joiners(name: str) -> str:
-    """Return a name without the joiners that join nothing, by which two names would look the same."""
+    """Return a name without the joiners that have no effect. With them, two different names would look the same."""
     if _JOINERS.isdisjoint(name):
         return name
     name = _SEVERAL_JOINERS.sub(r"\1", name)
@@ -128,16 +131,16 @@ def _without_stray_joiners(name: str) -> str:
 
 
 def _joins(before: str, after: str) -> bool:
-    # One side may be ASCII: in Persian, "PDFs" is PDF, the non-joiner, and the suffix.
+    # One side may be ASCII: the Persian plural of "PDF" is "PDF", the non-joiner and a suffix.
     return _KEPT_PUNCTUATION.isdisjoint(before + after) and not (before + after).isascii()
 
 
 def clean_folder(folder: str) -> str:
-    """Return a folder's path with every segment cleaned, nested as it was.
+    """Return the path of a folder with every segment cleaned.
 
-    Unlike file names, none is cut: two folders must not become one.
+    Segments are never cut, unlike file names: two folders must not become one.
 
-    :raises InvalidName: nothing is left of a folder that was given, or it is too deep or too long.
+    :raises InvalidName: nothing is left of the path, or it is too deep, or a segment is too long.
     """
     given = folder.split("/")
     if len(given) > MAX_DEPTH:
@@ -153,11 +156,11 @@ def clean_folder(folder: str) -> str:
 
 
 def check_basename(basename: str) -> str:
-    """Return a basename that a hook made, shortened if need be, or refuse it.
+    """Check a basename that a hook returned, and return it, shortened if it is too long.
 
     Hooks may return names that :func:`clean_filename` would change, so they are not cleaned again.
 
-    :raises InvalidName: it is empty, hidden, no basename, or holds characters that never belong in one.
+    :raises InvalidName: it is empty, is hidden, is a path, or contains control characters.
     """
     basename = cut(basename)
     if not basename.strip(_ENDS):
@@ -172,9 +175,10 @@ def check_basename(basename: str) -> str:
 
 
 def basename_in(folder_path: str, answer: str) -> str:
-    """Return the name that a hook means: what it answered, or of a path in the folder the last segment.
+    """Return the basename that a ``resolve_conflict`` hook chose.
 
-    :param folder_path: the path or URL of the folder, as the hook was told.
+    :param folder_path: the path or URL of the folder that was passed to the hook.
+    :param answer: the value that the hook returned: a basename, or a path in that folder.
     """
     head, tail = os.path.split(answer)
     return tail if head and os.path.normpath(head) == os.path.normpath(folder_path) else answer
@@ -188,14 +192,16 @@ def _has_controls(name: str) -> bool:
 
 def _holds(name: str, *categories: str) -> bool:
     if name.isascii():
-        return not name.isprintable()  # all others of ASCII are controls (Cc)
+        return not name.isprintable()  # the unprintable ASCII characters are the controls (Cc)
     return any(unicodedata.category(character) in categories for character in name)
 
 
 def check_stored(filename: str, folder: str | None = None) -> str:
-    """Return the stored name that a caller means, in its plain form.
+    """Return a stored name in its normal form, without empty segments and ``.``.
 
-    :raises InvalidName: it is empty, or points outside the set.
+    :param filename: the name, with or without folders.
+    :param folder: the folder, if it is not in the name.
+    :raises InvalidName: the name is empty, points outside the set, or contains control characters.
     """
     whole = posixpath.join(folder, filename) if folder else filename
     segments = [segment for segment in whole.split("/") if segment not in ("", ".")]
@@ -207,7 +213,7 @@ def check_stored(filename: str, folder: str | None = None) -> str:
 
 
 def is_stored(name: str) -> bool:
-    """Return True if a name that was found in a destination is one that a set shows."""
+    """Return True if a set shows a file or folder that was found in its destination under this name."""
     try:
         return check_stored(name) == name and not is_hidden(name)
     except InvalidName:
@@ -215,16 +221,17 @@ def is_stored(name: str) -> bool:
 
 
 def is_hidden(stored: str) -> bool:
-    """Return True if no set shows a stored name: it is a dotfile, such as one being staged, or in too many folders."""
+    """Return True if a set hides a stored name: a segment starts with a dot (as in staged files), or it is too deep."""
     return stored.count("/") > MAX_DEPTH or any(segment.startswith(".") for segment in stored.split("/"))
 
 
 def cut(basename: str, room: int = MAX_BYTES - SUFFIX_BYTES, suffix: str = "") -> str:
-    """Put a suffix between the stem and the extension and shorten the stem until all fits.
+    """Insert a suffix between the stem and the extension, and shorten the stem until the whole name fits.
 
-    :param room: the bytes of UTF-8 that the result may have.
+    :param room: the maximum length of the result in bytes of UTF-8.
+    :param suffix: the text to insert.
     """
-    if not suffix and len(basename) * 4 <= room:  # no character has more bytes
+    if not suffix and len(basename) * 4 <= room:  # a character has at most 4 bytes (RFC 3629)
         return basename
     stem, ext = os.path.splitext(basename)
     if len(ext.encode()) > MAX_EXTENSION_BYTES:
@@ -236,7 +243,7 @@ def cut(basename: str, room: int = MAX_BYTES - SUFFIX_BYTES, suffix: str = "") -
 
 
 def _shortened(text: str, size: int) -> str:
-    """The longest start of a text that has at most so many bytes and parts no mark from its letter."""
+    """Return the longest prefix that has at most ``size`` bytes and does not separate a mark from its letter."""
     head = text.encode()[:size].decode(errors="ignore")
     end = len(head)
     while end > 1 and end < len(text) and unicodedata.category(text[end])[0] == "M":
@@ -245,17 +252,17 @@ def _shortened(text: str, size: int) -> str:
 
 
 def numbered(basename: str, number: int) -> str:
-    """Return the name that the n-th namesake gets: ``numbered("a.tar.gz", 1)`` is ``a.tar_1.gz``."""
+    """Return the basename for the n-th conflicting name: ``numbered("a.tar.gz", 1)`` is ``a.tar_1.gz``."""
     return cut(basename, MAX_BYTES, f"_{number}")
 
 
 def free_number(taken: Callable[[int], bool], above: int = 0) -> int:
-    """Find a number that is not taken, in O(log n) look-ups.
+    """Return a free number in O(log n) look-ups.
 
-    Doubling the distance finds one that is free, halving it finds one that follows a taken one.
+    Doubling the step finds a free number. Bisection then finds a free number that follows a taken one.
 
-    :param taken: looks one number up.
-    :param above: only larger numbers are looked at.
+    :param taken: returns True if a number is taken.
+    :param above: the result is larger than this number.
     """
     low, step = above, 1
     while taken(low + step):

@@ -1,4 +1,4 @@
-"""What people may read of a text that may have passwords and keys in it."""
+"""Remove passwords and keys from texts before people read them."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-# Up to the last @ of a word, as passwords are pasted unquoted, with "/" and "?" in them. Whole words, from their
-# scheme to their end: what follows "?" is a query, and signatures are in queries.
+# Everything up to the last "@" of a word is removed, because people paste passwords unquoted, with "/" and "?" in them.
+# Queries are removed as well, because they may contain signatures.
 _URL = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s\"'<>]*@)?(?P<place>[^\s?#\"'<>]*)(?:[?#][^\s\"'<>]*)?"
 )
 
-# What ends with "file" is the path of one, which helps to find it.
+# An option whose name ends with "file" has a path as its value. It is no secret and helps to find an error.
 _SECRET = re.compile(r"(key|secret|token|password|sas|header)(?!.*file$)", re.IGNORECASE)
 
-# Anything shorter would turn up in words that have nothing to do with it.
+# A shorter value would also match parts of unrelated words.
 _SHORTEST = 4
 
 
 def without_secrets(text: str, secrets: Iterable[str] = ()) -> str:
     """Return a text without the user names, passwords and queries of the URLs in it.
 
-    :param secrets: other strings that it must not contain.
+    :param secrets: other strings to replace by ``***``.
     """
     text = _URL.sub(r"\g<scheme>\g<place>", text)
-    for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
+    for secret in sorted(secrets, key=len, reverse=True):  # longest first: one may be a part of another
         text = text.replace(secret, "***")
     return text
 
 
 def secrets_of(options: Mapping[str, Any]) -> set[str]:
-    """Return the values in options, nested as they may be, that are secret by their names."""
+    """Return the values of all options that are secret, judging by their names. Options may be nested."""
     return {value for name, value in _leaves("", options) if _SECRET.search(name) and len(value) >= _SHORTEST}
 
 

@@ -1,17 +1,21 @@
-"""What messages say of names and sizes, for people to read."""
+"""File names and sizes in messages, in a form that people can read."""
 
 from __future__ import annotations
 
 import unicodedata
 
-# A client may send a name as long as all its headers.
+# Characters that are shown of the start and the end of a long name.
 _START, _END = 80, 20
 _DECIMAL = (("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 _BINARY = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
 
 def shown(filename: str) -> str:
-    """Return a name as the client sent it, but for a Windows path and for what would garble a page or a log."""
+    """Return the name that a client sent, in a form that is safe for a page or a log.
+
+    A Windows path is reduced to its last segment. A long name is shortened in the middle. Spaces of other kinds become
+    a plain space, and other characters that cannot be printed become U+FFFD.
+    """
     text = filename.rpartition("\\")[2] or filename
     if len(text) > _START + _END:
         text = f"{text[:_START]}\N{HORIZONTAL ELLIPSIS}{text[-_END:]}"
@@ -21,14 +25,16 @@ def shown(filename: str) -> str:
 def _shown_character(character: str) -> str:
     if character.isprintable() or character in "\N{ZERO WIDTH NON-JOINER}\N{ZERO WIDTH JOINER}":
         return character
-    # macOS, for one, puts a narrow no-break space into the names of screenshots.
+    # macOS puts a narrow no-break space into the names of screenshots.
     return " " if unicodedata.category(character) == "Zs" else "\N{REPLACEMENT CHARACTER}"
 
 
 def readable_size(size: int) -> str:
-    """Return a size in the unit in which it is a plain number, or else rounded down.
+    """Return a size in the unit in which it needs at most two decimals, or else rounded down.
 
-    So whatever is larger than the size is larger than what is said.
+    Rounding down keeps messages true: a file that is larger than a limit is also larger than the limit as shown.
+
+    :param size: the size in bytes.
     """
     if size < 1000:
         return f"{size} byte" if size == 1 else f"{size} bytes"

@@ -1,4 +1,4 @@
-"""Help for the tests of apps that use upload sets, and of storages."""
+"""Helpers for tests of apps that use upload sets, and for tests of storages."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ __all__ = ["check_storage"]
 
 
 class BaseTestingFileStorage(FileStorage):
-    """An upload that is never written to a disk.
+    """An upload for tests that is never written to a disk.
 
-    A set treats it as any other upload and then sets :attr:`saved` to the path that it would have.
+    A set checks and names it like any other upload. It then sets :attr:`saved` instead of storing a file.
 
-    :param stream: its content; empty by default.
-    :param filename: the name that the client would send; by default that of the stream.
+    :param stream: the content; empty by default.
+    :param filename: the name that the client would send; by default the name of the stream.
     :param name: the name of the form field.
-    :param content_type: its media type.
-    :param content_length: its length in bytes; -1 for none.
+    :param content_type: the media type.
+    :param content_length: the value of its ``Content-Length`` header in bytes; -1 if it has none.
     :param headers: the headers of its part of the form.
     """
 
-    #: The absolute path that it was saved under, or ``None``.
+    #: The path or URL that the file would have in the set; ``None`` while it is not saved.
     saved: str | None = None
 
     def __init__(
@@ -73,13 +73,14 @@ source_of.register(BaseTestingFileStorage, _TestingSource)
 
 
 def check_storage(storage: Storage) -> None:
-    """Check that a storage keeps what its interface promises. Takes a few seconds, and about 50 MB of memory.
+    """Check that a storage keeps the promises of its interface. Call it in a test of your own storage.
 
-    It works in a folder of a random name, and deletes what it stored there. It also lists all files of the set, a few
-    times. Run it in a test of a storage of your own. It may miss what goes wrong only now and then, as when two threads
-    meet in one moment.
+    It takes a few seconds and needs about 50 MB of memory. It works in a folder with a random name and deletes the
+    files that it stored there. It also lists all files of the set a few times. It may miss errors that happen only
+    sometimes, such as race conditions.
 
-    :raises AssertionError: it breaks a promise; the message says which.
+    :param storage: the storage to check.
+    :raises AssertionError: the storage breaks a promise; the message says which.
     """
     checks = _Checks(storage)
     try:
@@ -108,14 +109,14 @@ def check_storage(storage: Storage) -> None:
                 what = check.__name__.replace("_", " ")
                 raise AssertionError(f"The storage raised {error!r} where it is checked that {what}") from error
     except BaseException:
-        with suppress(Exception):  # it is a broken one
+        with suppress(Exception):  # the storage is broken, so delete() may fail as well
             checks.delete_all()
         raise
     checks.delete_all()
 
 
 class _Received:
-    """A local file, as a storage is given it."""
+    """A local file in memory, see :class:`LocalFile`."""
 
     def __init__(self, content: bytes) -> None:
         self.size = len(content)
@@ -127,7 +128,7 @@ class _Received:
 
 
 class _Checks:
-    """What a storage has to keep, each by a method."""
+    """The promises of a storage, each checked by a method."""
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
@@ -142,7 +143,7 @@ class _Checks:
             self.storage.delete(name)
 
     def stage(self, *contents: bytes, target: StoredName | None = None, overwrite: bool = False) -> StagedUpload:
-        """Stage some content as an operation does, with the name that it is to have if that is needed."""
+        """Stage content as a save does: reserve the name when the storage asks for it."""
         staged = self.storage.stage()
         for content in contents:
             staged.write_all([content])
@@ -159,8 +160,8 @@ class _Checks:
             return file.read()
 
     def is_listed(self, content: bytes) -> bool:
-        """Return True if the set lists a file that was not there before and has some of the content, or none."""
-        # Others may store files meanwhile.
+        """Return True if the set lists a new file whose content is a prefix of this content, or empty."""
+        # The content is compared because other processes may store files at the same time.
         return any(self.has_some(name, content) for name in list(self.storage.list()) if name not in self.before)
 
     def has_some(self, name: str, content: bytes) -> bool:
@@ -183,7 +184,7 @@ class _Checks:
             _expect(staged.size == 100, "a staged upload knows its size")
             _expect(not self.storage.exists(str(target)), "a staged upload is not there")
             _expect(not self.is_listed(content), "a staged upload is not listed")
-        staged.close()  # again
+        staged.close()  # closing again must do nothing
         self.missing(target, "what was staged and not published")
         _expect(not self.is_listed(content), "nothing is left of an upload that was not published")
 
@@ -206,7 +207,7 @@ class _Checks:
         with self.stage(b"second") as staged:
             _raises(FileExistsError, lambda: self.storage.publish(staged, target), "a name is given once")
             _expect(self.read(target) == b"first", "a refused upload leaves what has the name as it was")
-            # The same upload gets another name, as a set does it.
+            # A set tries the same upload under another name.
             self.storage.publish(staged, self.named("free.txt"))
         _expect(self.read(self.named("free.txt")) == b"second", "an upload that was refused a name can have another")
 
@@ -238,14 +239,14 @@ class _Checks:
             self.storage.delete(str(target))
             self.save(b"same", target)
             self.storage.withdraw(staged, target)
-        self.present(target, b"same", "what another has put there is not withdrawn, even if it is the same")
+        self.present(target, b"same", "a file that another upload put there is not withdrawn, even if it is the same")
 
     def a_large_upload_is_one_too(self) -> None:
         large, target = [bytes([n]) * (1 << 20) for n in range(9)], self.named("large.bin")
         with self.stage(*large, b"end", target=target):
-            _expect(not self.storage.exists(str(target)), "an upload that is under way is not there")
-            _expect(str(target) not in self.storage.list(self.folder), "an upload that is under way is not listed")
-        self.missing(target, "a large upload that was given up")
+            _expect(not self.storage.exists(str(target)), "an unfinished upload is not there")
+            _expect(str(target) not in self.storage.list(self.folder), "an unfinished upload is not listed")
+        self.missing(target, "a large upload that was not published")
         with self.stage(*large, b"end", target=target) as staged:
             self.storage.publish(staged, target)
             _expect(self.read(target) == b"".join(large) + b"end", "a large file has the content that was staged")
@@ -268,7 +269,7 @@ class _Checks:
                 if not overwrite:
                     self.storage.withdraw(staged, target)
             if overwrite and not is_cancelled:
-                self.storage.delete(str(target))  # what has replaced a file stays
+                self.storage.delete(str(target))  # an upload that has replaced a file is not withdrawn
             self.missing(target, "an upload that was cancelled midway")
             _expect(not self.is_listed(content), "nothing is left of an upload that was cancelled midway")
 
@@ -281,7 +282,7 @@ class _Checks:
             _expect(staged.size == len(content), "an upload of a local file knows its size")
             self.missing(target, "an upload of a local file that was not published")
             self.storage.publish(staged, target)
-        self.present(target, content, "an upload of a local file has the content of that")
+        self.present(target, content, "an upload of a local file has the content of that file")
 
     def a_file_appears_and_is_replaced_whole(self) -> None:
         first, second = b"1" * (4 << 20), b"2" * (5 << 20)
@@ -300,14 +301,17 @@ class _Checks:
             self.storage.delete(str(target))
 
     def watch(self, target: StoredName, allowed: Container[bytes | None], done: Event) -> bool:
-        """Return False if a name was seen with anything else than what is allowed."""
+        """Read a file again and again until ``done`` is set. Return False if it had content that is not allowed.
+
+        :param allowed: the allowed contents; ``None`` stands for no file.
+        """
         while not done.is_set():
             try:
                 found: bytes | None = self.read(target)
             except FileNotFoundError:
                 found = None
             except OSError as error:
-                if error.errno != errno.ESTALE:  # it was replaced while it was read, and says so
+                if error.errno != errno.ESTALE:  # ESTALE: the file was replaced while it was read
                     raise
                 continue
             if found not in allowed:
@@ -350,8 +354,8 @@ class _Checks:
 
         with ThreadPoolExecutor(8) as pool:
             won = [number for number, done in enumerate(pool.map(publish, range(32))) if done]
-        _expect(len(won) == 1, "of many that want a name at once, one gets it")
-        _expect(self.read(target) == bytes(won) * 1000, "and its content is there")
+        _expect(len(won) == 1, "if many uploads ask for one name at the same time, one of them gets it")
+        _expect(self.read(target) == bytes(won) * 1000, "the upload that got the name has its content there")
 
     def missing(self, target: StoredName, what: str) -> None:
         name = str(target)

@@ -1,4 +1,4 @@
-"""Quart, whose files aioboto3 sends to S3 by ``upload_fileobj``. What has the name is replaced."""
+"""Quart with aioboto3, which sends files to S3 with ``upload_fileobj``. Objects of the same name are replaced."""
 
 # /// script
 # dependencies = ["quart", "aioboto3", "uvicorn", "httptools"]

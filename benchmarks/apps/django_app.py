@@ -1,5 +1,5 @@
-"""Django under ASGI. Django receives the whole body in a temporary file, and from it files above 2.5 MiB in another
-one, which ``FileSystemStorage.save`` renames; smaller ones it writes. It finds a free name.
+"""Django under ASGI. Django receives the whole body in a temporary file, and copies files above 2.5 MiB from it to
+another one. ``FileSystemStorage.save`` finds a free name. It renames large files, and writes small ones.
 """
 
 # /// script
@@ -49,7 +49,7 @@ def ping(request: HttpRequest) -> HttpResponse:
 
 
 def files(request: HttpRequest, name: str) -> FileResponse:
-    return FileResponse(Path(storage.path(name)).open("rb"))  # under ASGI Django reads all of it before it answers
+    return FileResponse(Path(storage.path(name)).open("rb"))  # under ASGI, Django reads it whole before it answers
 
 
 urlpatterns = [path("upload", upload), path("sleep", sleep), path("ping", ping), path("files/<name>", files)]

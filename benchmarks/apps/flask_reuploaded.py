@@ -1,5 +1,5 @@
-"""Flask-Reuploaded 1.6.0 on Flask. Werkzeug receives files above 500 KiB in a temporary file; the set's ``save`` looks
-for a free name and copies them.
+"""Flask-Reuploaded 1.6.0 on Flask. Werkzeug receives files above 500 KiB in a temporary file. The set's ``save`` finds
+a free name and copies the file.
 """
 
 # /// script

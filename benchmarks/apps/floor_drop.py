@@ -1,4 +1,4 @@
-"""The floor of receiving: plain ASGI that reads the body and drops it."""
+"""The lower limit of receiving: a plain ASGI app that reads the body and drops it."""
 
 # /// script
 # [tool.bench]

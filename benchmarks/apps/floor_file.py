@@ -1,5 +1,5 @@
-"""The floor of storing: plain ASGI that writes the body to a file as it arrives, one blocking write a message. When all
-has arrived, only ``close`` is left to do, and that is what it reports as its save.
+"""The lower limit of storing: a plain ASGI app that writes the body to a file as it arrives, with one blocking write
+per message. At the end it only has to close the file, so it reports the time of ``close`` as that of its save.
 """
 
 # /// script

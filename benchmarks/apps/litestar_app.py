@@ -1,5 +1,5 @@
-"""Litestar. Files above 1 MiB are received in a temporary file, which a thread copies in pieces of 1 MiB; what has the
-name is replaced.
+"""Litestar. Files above 1 MiB are received in a temporary file. A thread copies each file in pieces of 1 MiB. Files of
+the same name are replaced.
 """
 
 # /// script

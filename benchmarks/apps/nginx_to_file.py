@@ -1,5 +1,5 @@
-"""nginx receives the body in a file, and tells its path to this plain ASGI app, which renames it. What has the name is
-replaced.
+"""nginx receives the body in a file, and passes its path to this plain ASGI app, which renames the file. Files of the
+same name are replaced.
 """
 
 # /// script

@@ -1,4 +1,4 @@
-"""The same app as on the disk: the destination is the URL of an object store."""
+"""The app of ``ours_quart.py`` with the URL of an object store as its destination."""
 
 # /// script
 # [tool.bench]

@@ -1,4 +1,4 @@
-"""quart_uploads on Quart. Files are staged while they arrive; the set's ``save`` gives them their names."""
+"""quart_uploads on Quart. Files are staged while they arrive. The set's ``save`` gives them their names."""
 
 # /// script
 # [tool.bench]

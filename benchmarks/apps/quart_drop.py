@@ -1,5 +1,5 @@
-"""Quart by itself, which receives the form and drops the file: what any way to save it in a Quart view comes on top
-of.
+"""Quart without an extension. The view receives the form and drops the file. Every way to save a file in a Quart view
+needs at least this time.
 """
 
 # /// script
@@ -17,7 +17,7 @@ from quart import Quart, request
 
 app = Quart(__name__)
 app.config.update(MAX_CONTENT_LENGTH=None)
-app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # 60 seconds by default, for the whole of each
+app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # each is 60 seconds in total by default
 
 
 async def drop() -> tuple[str, dict[str, str]]:

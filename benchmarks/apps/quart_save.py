@@ -1,5 +1,5 @@
-"""Quart by itself. Files above 500 KiB are received in a temporary file; ``FileStorage.save`` copies them, and replaces
-what has their name.
+"""Quart without an extension. Files above 500 KiB are received in a temporary file. ``FileStorage.save`` copies each
+file, and replaces files of the same name.
 """
 
 # /// script
@@ -20,7 +20,7 @@ DESTINATION = Path(os.environ["DESTINATION"])
 
 app = Quart(__name__)
 app.config.update(MAX_CONTENT_LENGTH=None)
-app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # 60 seconds by default, for the whole of each
+app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # each is 60 seconds in total by default
 
 
 async def store() -> tuple[str, dict[str, str]]:

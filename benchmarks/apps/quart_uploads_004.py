@@ -1,5 +1,5 @@
-"""quart-uploads 0.0.4, the project of that name on PyPI. The set's ``save`` looks for a free name and calls Quart's
-``FileStorage.save``.
+"""quart-uploads 0.0.4, the project of that name on PyPI. The set's ``save`` finds a free name and calls
+``FileStorage.save`` of Quart.
 """
 
 # /// script
@@ -20,7 +20,7 @@ from quart_uploads import ALL, UploadSet, configure_uploads
 
 app = Quart(__name__)
 app.config.update(UPLOADED_FILES_DEST=os.environ["DESTINATION"], MAX_CONTENT_LENGTH=None)
-app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # 60 seconds by default, for the whole of each
+app.config.update(BODY_TIMEOUT=None, RESPONSE_TIMEOUT=None)  # each is 60 seconds in total by default
 files = UploadSet("files", ALL)
 configure_uploads(app, files)
 

@@ -1,4 +1,4 @@
-"""An upload gets its name: what a set allows, and how files are saved, listed and deleted. No framework here."""
+"""Save uploads under a name: the rules of a set, and how files are saved, listed and deleted. Uses no framework."""
 
 from .operations import Saving, deleting, free_basename, listing, several
 from .sources import Source, Target, source_of

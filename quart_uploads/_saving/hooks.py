@@ -1,4 +1,4 @@
-"""What a set asks of its framework, and an operation of its set: an app may override each of the set's methods."""
+"""The protocols of a set's framework and of its hooks, which are methods that an app may override."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._config import UploadConfiguration
 
 
 class Framework(Protocol):
-    """The framework of a flavour."""
+    """The functions of a framework (Quart or Flask) that upload sets use."""
 
     def current_app(self) -> Any:
         """Return the current app.
@@ -21,19 +21,19 @@ class Framework(Protocol):
         ...
 
     def served_url(self, set_name: str, stored_name: str) -> str:
-        """Return the URL by which the app serves a file.
+        """Return the URL at which the app serves a file.
 
-        :raises BuildError: it serves none.
+        :raises BuildError: the app does not serve the files.
         """
         ...
 
     def send(self, signal: NamedSignal, **values: Any) -> Any:
-        """Send a signal for the current app, if there is one; awaitable in the async flavour."""
+        """Send a signal for the current app, if there is one. The async flavour returns an awaitable."""
         ...
 
 
 class SetHooks(Protocol):
-    """What an operation asks of an upload set. An app may override the methods."""
+    """The attributes and hooks of an upload set that an operation uses. An app may override the methods."""
 
     name: str
     extensions: Container[str] | Iterable[str]

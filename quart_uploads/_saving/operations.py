@@ -1,6 +1,6 @@
-"""What upload sets do, written once for both flavours: the rules decide, the storage acts.
+"""The operations of upload sets, written once for Quart and Flask. The rules decide, and the storage acts.
 
-Each function that may wait for a hook is a generator of steps, see :mod:`quart_uploads._threads.steps`.
+Functions that may wait for a hook are generators of steps, see :mod:`quart_uploads._threads.steps`.
 """
 
 from __future__ import annotations
@@ -23,17 +23,21 @@ _log = logging.getLogger(__name__)
 
 
 def several(files: Iterable[FileStorage]) -> Iterable[FileStorage]:
-    """Return what ``save_all`` was given.
+    """Return the argument of ``save_all``, after a check of its type.
 
-    :raises TypeError: it was given a single upload.
+    :raises TypeError: it is a single upload.
     """
     if isinstance(files, FileStorage):
-        raise TypeError("save_all takes several uploads, and was given one: use save, or a list")
+        raise TypeError("save_all takes several uploads, but got a single one: call save, or pass a list")
     return files
 
 
 def deleting(rules: Rules, filename: str) -> Steps[None]:
-    """Delete a stored file."""
+    """Delete a stored file, and send the signal ``upload_deleted``.
+
+    :raises InvalidName: the name points outside the set.
+    :raises FileNotFoundError: the set has no such file.
+    """
     stored = check_stored(filename)
     rules.storage.delete(stored)
     if upload_deleted.receivers:
@@ -41,18 +45,26 @@ def deleting(rules: Rules, filename: str) -> Steps[None]:
 
 
 def listing(storage: Storage, folder: str | None) -> list[str]:
-    """Return the names of the stored files."""
+    """Return the names of the stored files.
+
+    :param folder: only list this folder and those below it.
+    :raises InvalidName: the folder points outside the set.
+    """
     return list(storage.list(check_stored(folder.rstrip("/")) if folder else ""))
 
 
 def free_basename(storage: Storage, target_folder: str, basename: str) -> str:
-    """Return the first free one of ``name_1.ext``, ``name_2.ext``, and so on, in O(log n) look-ups."""
+    """Return a free name of ``name_1.ext``, ``name_2.ext`` and so on, in O(log n) look-ups.
+
+    :param target_folder: the path or URL of the folder, as :meth:`Storage.folder_path` returns it.
+    :param basename: the name that is taken.
+    """
     name = StoredName(storage.folder_name(target_folder), basename)
     return numbered(basename, free_number(lambda n: storage.is_taken(name.numbered(n))))
 
 
 class Saving:
-    """Uploads on their way into a set: all of them get a name or none."""
+    """One save of one or more uploads. Either all of them are saved or none."""
 
     def __init__(
         self,
@@ -67,7 +79,7 @@ class Saving:
         self._is_undone = False
 
     def steps(self) -> Steps[list[str]]:
-        """Save them, and return their names."""
+        """Save all uploads, and return their names. If an upload fails, all are withdrawn."""
         try:
             for phase in (Upload.choose_name, Upload.stage, Upload.publish, Upload.finish):
                 yield from self._each(phase)
@@ -85,14 +97,14 @@ class Saving:
         return names
 
     def close(self) -> None:
-        """Close what is still open, which waits for nothing. Until then all can be taken back with certainty.
+        """Close the files that are still open. Such a close does not block. Until then every upload can be withdrawn.
 
-        Each call of the system that a thread makes costs a turn at the interpreter lock, so the caller does it.
+        The caller does this in its own thread, because each system call in a worker thread waits for the GIL once more.
         """
         for upload in self._uploads:
             try:
                 upload.close()
-            except OSError as error:  # its file is there, whole, and has its name
+            except OSError as error:  # the file is complete and has its name
                 _log.warning("The upload %r was saved, but could not be closed: %s", str(upload.target), error)
 
     def _each(self, phase: Callable[[Upload], Steps[None]]) -> Steps[None]:
@@ -108,7 +120,10 @@ class Saving:
                 raise
 
     def undo(self, reason: BaseException) -> None:
-        """Take all of them back, also after the last step: their names are lost to a caller who was cancelled."""
+        """Withdraw all uploads. It works after the last step, too: a cancelled caller does not receive their names.
+
+        :param reason: the error; gets a note for each upload that could not be withdrawn.
+        """
         if not self._is_undone:
             self._is_undone = True
             with uncancelled():

@@ -1,4 +1,4 @@
-"""What one upload set allows on one app, and which names it gives. It decides and does no I/O."""
+"""The rules of an upload set on one app: which files it allows, and which names they get. Does no I/O."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .hooks import Framework, SetHooks
 
 
 class Rules:
-    """The rules of one set for one operation, which looks its configuration and its storage up once.
+    """The rules of one set for one operation. The configuration and the storage are looked up only once.
 
-    :param upload_set: the set, whose hooks an app may have overridden.
-    :param framework: that of its flavour.
-    :param counts_up: whether its ``resolve_conflict`` is the library's own.
+    :param upload_set: the set. An app may have overridden its hooks.
+    :param framework: the framework of the set.
+    :param counts_up: True if ``resolve_conflict`` is the library's own, which numbers the names.
     """
 
     def __init__(self, upload_set: SetHooks, framework: Framework, counts_up: bool) -> None:
@@ -42,21 +42,21 @@ class Rules:
 
     @cached_property
     def storage(self) -> Storage:
-        """Where the files of the set are kept."""
+        """The storage that keeps the files of the set."""
         return self.config.storage(self.upload_set.name)
 
     @property
     def is_slow(self) -> bool:
-        """True if the calls of the storage are better made side by side."""
+        """True if the calls of the storage should run in parallel."""
         try:
             return self.storage.is_slow
-        except RuntimeError:  # not configured, of which save tells, but only after an upload that has no name
+        except RuntimeError:  # not configured: save raises this later, because an upload without a name comes first
             return False
 
     def sent_name(self, upload: FileStorage | BasePart) -> str:
-        """Return the name that the client sent. It needs no configuration.
+        """Return the name that the client sent. This works without a configuration.
 
-        :raises NoFileChosen: there is none.
+        :raises NoFileChosen: the upload has no name.
         """
         if not upload.filename:
             raise NoFileChosen(set_name=self.upload_set.name)
@@ -65,10 +65,13 @@ class Rules:
     def choose_name(
         self, upload: FileStorage | BasePart, basename: str, folder: str | None, name: str | None
     ) -> StoredName:
-        """Decide where an upload goes.
+        """Return the name that an upload gets if it is free.
 
-        :param basename: what ``get_basename`` made of its name.
-        :raises UploadNotAllowed: the set refuses it.
+        :param upload: the upload.
+        :param basename: the result of ``get_basename``.
+        :param folder: the folder within the set, as passed to ``save``.
+        :param name: the name that was passed to ``save``. It may contain a folder if ``folder`` is ``None``.
+        :raises UploadNotAllowed: the set refuses the upload.
         :raises InvalidName: nothing is left of a name, or it cannot be used.
         """
         if not basename:
@@ -82,7 +85,12 @@ class Rules:
         return target
 
     def check_renamed(self, upload: FileStorage | BasePart, before: str, after: str) -> None:
-        """Check a name that is not the one the client's file got, but the one that it will have."""
+        """Check a name that the app chose instead of the one that was made from the client's.
+
+        :param before: the basename that was made from the client's name.
+        :param after: the basename that the file will have.
+        :raises UploadNotAllowed: the set refuses the new name.
+        """
         if after == before:
             return
         self._check_allowed(upload, after)
@@ -110,8 +118,8 @@ class Rules:
     def check_size(self, upload: FileStorage | BasePart, basename: str, size: int) -> None:
         """Refuse an upload that is larger than the set allows.
 
-        :param size: bytes that are known of so far.
-        :raises FileTooLarge: they are too many.
+        :param size: the number of bytes so far.
+        :raises FileTooLarge: there are too many.
         """
         limit = self.config.max_size
         if limit is not None and size > limit:
@@ -122,7 +130,7 @@ class Rules:
         rule = f"{f'.{ext} files' if ext else 'files without an extension'} are not allowed here"
         if not holds(self.config.deny, ext):
             rule += self._extensions_in_words()
-        # What the app makes of a name is told only where the client's own does not explain the rule.
+        # The new name is shown only if the extension of the client's name does not explain the refusal.
         is_own = ext == extension(lowercase_ext(clean_basename(upload.filename or "")))
         return self._refused(upload, basename, rule, renamed="" if is_own else f" as {basename}")
 
@@ -147,7 +155,7 @@ class Rules:
 
 
 def _renamed(basename: str, name: str | None) -> str:
-    """Apply the ``name`` that a caller of :meth:`save` asked for to the name of the upload."""
+    """Return the basename for the ``name`` argument of :meth:`save`. A trailing dot keeps the upload's extension."""
     if not name:
         return basename
     cleaned = clean_basename(name)

@@ -1,4 +1,4 @@
-"""Where the content of an upload comes from: one class for each kind of upload that a set can save."""
+"""The sources of the content: one class for each kind of upload that a set can save."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..storage import CHUNK, StagedUpload, Storage
 
 
 class Target(Protocol):
-    """What a source is copied to."""
+    """The target that a source is copied to."""
 
     def begin(self) -> StagedUpload:
-        """Start staging, before the first bytes are asked for."""
+        """Start staging. A source calls it before it reads."""
         ...
 
     def look_at(self, staged: StagedUpload) -> Steps[None]:
-        """Look at what was staged so far, after each write."""
+        """Check the bytes that were staged so far. A source calls it after each write."""
         ...
 
 
@@ -34,50 +34,50 @@ class Source(ABC):
 
     @property
     def size(self) -> int | None:
-        """The size in bytes, where it is known before the content is copied."""
+        """The size in bytes; ``None`` if it is not known before the content is copied."""
         return None
 
     def claim(self, storage: Storage) -> StagedUpload | None:
-        """Return the content as it is staged in a storage already; ``None`` if it has to be copied."""
+        """Return the content as a staged upload of the storage; ``None`` if it has to be copied."""
         return None
 
     def owns(self, staged: StagedUpload) -> bool:
-        """Return True if what was claimed is still the source's, which closes it."""
+        """Return True if the source closes the staged upload, so that the save must not."""
         return False
 
     @abstractmethod
     def copy_to(self, target: Target) -> Steps[None]:
-        """Copy all of the content, wherever its stream stands."""
+        """Copy all of the content. The position of a stream does not matter if it can seek."""
 
     def pretend_at(self, location: str) -> Steps[None]:
-        """Record where the upload would be, for one of which nothing was staged."""
+        """Record where the upload would be. It is called if no bytes were staged."""
         yield from ()
 
     def withdraw(self) -> None:
-        """Forget where the upload was to be, as its save has failed."""
+        """Undo :meth:`pretend_at`, because the save failed."""
         return
 
 
 @singledispatch
 def source_of(upload: Any) -> Source:
-    """Return the source of an upload.
+    """Return the source for an upload.
 
-    :raises TypeError: it is no upload.
+    :raises TypeError: the object is not an upload.
     """
     raise TypeError(f"storage must be a werkzeug.FileStorage, not {type(upload).__name__}")
 
 
 class FileSource(Source):
-    """A file object that blocks. A hook may replace the ``stream`` of its upload until it is copied."""
+    """An upload with a blocking stream. Hooks may replace its ``stream`` before the copy starts."""
 
     def __init__(self, file: FileStorage) -> None:
         self._file = file
 
     def copy_to(self, target: Target) -> Steps[None]:
-        """Copy the stream from its beginning; two saves of it take turns."""
+        """Copy the stream from its start. Concurrent saves of one stream take turns."""
         stream = self._file.stream
         lock = _lock_of(stream)
-        # A wait without end could take the last worker thread from the save that holds the lock.
+        # Waiting without a timeout could block the last worker thread, which the save that holds the lock needs.
         while not lock.acquire(timeout=0.01):
             yield
         try:
@@ -89,48 +89,48 @@ class FileSource(Source):
 
 
 class ReceivedSource(FileSource):
-    """An upload that was received, unless a hook has replaced its ``stream``."""
+    """An upload that the library received. If a hook replaced its ``stream``, that stream is saved instead."""
 
     _file: BaseReceivedFile
 
     @property
     def size(self) -> int | None:
-        """The size in bytes."""
+        """The size in bytes; ``None`` if a hook replaced the stream."""
         return None if self._file.is_replaced else self._file.spool.size
 
     def claim(self, storage: Storage) -> StagedUpload | None:
-        """Return the file that it was received into, the first time."""
+        """Return the file that the upload was received into. Only the first call returns it."""
         claimed: StagedUpload | None = None if self._file.is_replaced else self._file.spool.claim(storage)
         return claimed
 
     def owns(self, staged: StagedUpload) -> bool:
-        """Return True for the file that it was received into: the request closes that."""
+        """Return True if the request closes the file, because the upload was received into it."""
         return self._file.spool.owns(staged)
 
     def copy_to(self, target: Target) -> Steps[None]:
-        """Copy the bytes that stayed in memory, or a file that was claimed before."""
+        """Copy the bytes from memory, or from a file that was claimed before."""
         if self._file.is_replaced:
             yield from super().copy_to(target)
             return
-        # Its descriptor must not live as long as the traceback of an error.
+        # Without closing(), the traceback of an error would keep the descriptor open.
         with closing(self._file.spool.pieces()) as pieces:
             yield from _copy(pieces, target)
 
 
 class PartSource(Source):
-    """A part of a form that is being received."""
+    """A part of a form that is still being received."""
 
     def __init__(self, part: BasePart) -> None:
         self._part = part
 
     def copy_to(self, target: Target) -> Steps[None]:
-        """Receive the part, and stage it batch by batch."""
+        """Receive the part and stage it batch by batch."""
         with answering_for_the_disk():
             staged = target.begin()
         while batch := (yield from settled(self._part.receive_batch(first=not staged.size))):
             with answering_for_the_disk():
                 staged.write_all(batch)
-            del batch  # or its memory would wait for the client, too
+            del batch  # frees its memory while the next batch is awaited
             yield from target.look_at(staged)
 
 
@@ -140,7 +140,7 @@ source_of.register(BasePart, PartSource)
 
 
 def _copy(batches: Iterable[list[bytes]], target: Target) -> Steps[None]:
-    """Copy what comes from something that blocks."""
+    """Copy batches from a blocking source."""
     staged = target.begin()
     for pieces in batches:
         staged.write_all(pieces)
@@ -160,5 +160,5 @@ _other_streams = Lock()
 def _lock_of(stream: IO[bytes]) -> Lock:
     try:
         return _locks.setdefault(stream, Lock())
-    except TypeError:  # it cannot be referred to weakly
+    except TypeError:  # the stream supports no weak references
         return _other_streams

@@ -1,4 +1,4 @@
-"""One upload on its way into a set."""
+"""The steps that save one upload."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ..storage import StagedUpload, Storage
 from .rules import Rules
 from .sources import source_of
 
-#: Names that an overridden ``resolve_conflict`` may offer in vain before it is taken to be broken.
+#: Maximum number of taken names that an overridden ``resolve_conflict`` may return before the save fails.
 MAX_ATTEMPTS = 1000
 
 
 class Upload:
-    """One upload on its way into a set, in four phases: a name, its bytes, the name for good, the end."""
+    """The save of one upload, in four phases: choose a name, stage the content, publish it, finish."""
 
     def __init__(
         self,
@@ -34,29 +34,29 @@ class Upload:
     ) -> None:
         self.rules = rules
         self.file = file
-        #: The name it has, or is to get.
+        #: The name that the file has, or that is tried next.
         self.target: StoredName = StoredName("", "")
         self._folder = folder
         self._name = name
         self._overwrite = overwrite
         self._source = source_of(file)
         self._storage: Storage
-        # Names that the same operation gave, those of files of tests among them, which no storage knows of.
+        # Names that the same operation gave. The storage does not know those of TestingFileStorage.
         self._given = given
         self._staged: StagedUpload | None = None
-        # Whether the storage had to have a name before all was staged, and whether it was given any.
+        # True if the storage reserved the name before all was staged, and if any name was tried.
         self._is_reserved = False
         self._has_tried_names = False
 
     def choose_name(self) -> Steps[None]:
-        """Decide whether it may be saved, and under which name."""
+        """Check that the upload is allowed, and choose its name."""
         sent = self.rules.sent_name(self.file)
         self._storage = self.rules.storage
         basename = yield from settled(self.rules.upload_set.get_basename(sent))
         self.target = self.rules.choose_name(self.file, basename, self._folder, self._name)
 
     def stage(self) -> Steps[None]:
-        """Have all of it staged, unless it is already."""
+        """Stage all of the content, unless the source has staged it already."""
         if (size := self._source.size) is not None:
             self._check_size(size)
         self._staged = self._source.claim(self._storage)
@@ -64,13 +64,13 @@ class Upload:
             yield from self._source.copy_to(self)
 
     def begin(self) -> StagedUpload:
-        """Start staging."""
+        """Start staging, see :class:`Target`."""
         staged: StagedUpload = self._storage.stage()
         self._staged = staged
         return staged
 
     def look_at(self, staged: StagedUpload) -> Steps[None]:
-        """Look at what was staged so far: is it too much, and can the storage go on without a name?"""
+        """Check the size so far, and reserve a name if the storage needs one to go on."""
         self._check_size(staged.size)
         if staged.needs_name:
             yield from self._take_name(self._storage.reserve)
@@ -80,14 +80,18 @@ class Upload:
         self.rules.check_size(self.file, self.target.basename, size)
 
     def publish(self) -> Steps[None]:
-        """Give it its name, or another one if that is taken."""
+        """Publish the upload under its name, or under another one if that is taken."""
         if self._is_reserved:
             self._storage.publish(self._staged, self.target, overwrite=self._overwrite)
         else:
             yield from self._take_name(self._storage.publish)
 
     def _take_name(self, take: Callable[..., None]) -> Steps[None]:
-        """Find a name that the storage gives it."""
+        """Try names until one is free.
+
+        :param take: :meth:`Storage.publish` or :meth:`Storage.reserve`.
+        :raises FileExistsError: ``resolve_conflict`` only returned names that are taken.
+        """
         first, number, attempts = self.target, 0, 0
         while not (yield from self._try_name(take)):
             if self.rules.counts_up:
@@ -106,13 +110,13 @@ class Upload:
                 self.target = StoredName(first.folder, answer)
                 self.rules.check_renamed(self.file, first.basename, answer)
             elif first in self._given:
-                # It would replace another upload of the same save_all, and one of the two would be lost.
+                # Replacing the file would lose another upload of the same save_all.
                 number = self._count_up(first, number)
             else:
                 self.target, self._overwrite = first, True
 
     def _count_up(self, first: StoredName, number: int) -> int:
-        # Counting goes on from the number that was lost to another writer, in the same step.
+        # Numbers up to this one were taken, by another writer if the last try failed.
         number = free_number(lambda n: self._is_taken(first.numbered(n)), above=number)
         self.target = first.numbered(number)
         return number
@@ -139,8 +143,8 @@ class Upload:
         return True
 
     def _pretend(self) -> Steps[bool]:
-        """Do for a file of an app's tests what :meth:`Storage.publish` does, but leave the storage alone."""
-        self._storage.folder_path(self.target.folder)  # refuses a folder that leads out of the set
+        """Do the same checks as :meth:`Storage.publish` for a TestingFileStorage, but store nothing."""
+        self._storage.folder_path(self.target.folder)  # raises InvalidName for a folder outside the set
         if not self._overwrite and self._is_taken(self.target):
             return False
         self._given.add(self.target)
@@ -148,39 +152,42 @@ class Upload:
         return True
 
     def withdraw(self, reason: BaseException) -> None:
-        """Undo all that was done, because something failed. What stays is said in a note on the reason."""
+        """Undo the save because of an error. If that fails, add a note to the error.
+
+        :param reason: the error.
+        """
         if self._staged is None:
             self._source.withdraw()
             return
         try:
-            # What an overwriting upload has replaced cannot come back: better the new file than none.
+            # A file that was replaced cannot be restored, so the new file stays: it is better than none.
             if self._has_tried_names and not self._overwrite:
                 self._storage.withdraw(self._staged, self.target)
-        except Exception as error:  # the others are to be taken back, too
+        except Exception as error:  # go on, so that the other uploads are withdrawn as well
             reason.add_note(f"The file {str(self.target)!r} could not be taken back: {error}")
         try:
             self.close()
         except Exception as error:
-            reason.add_note(f"What was staged of {str(self.target)!r} could not be closed: {error}")
+            reason.add_note(f"The staged upload of {str(self.target)!r} could not be closed: {error}")
 
     def finish(self) -> Steps[None]:
-        """Close it if that may take time, or fail: an error of close(2) may be about the content."""
+        """Close the staged upload if that may block or fail. An error of close(2) may be about the content."""
         if self._staged is not None and not self._staged.closes_at_once:
             self.close()
         yield from ()
 
     def close(self) -> None:
-        """Close what was staged; without a name, nothing is left of it."""
+        """Close the staged upload, unless the source does that. If it was not published, its content is discarded."""
         if self._staged is not None and not self._source.owns(self._staged):
             self._staged.close()
 
     def announce(self, signal: NamedSignal, **values: Any) -> Steps[None]:
-        """Send a signal about it."""
+        """Send a signal about this upload."""
         rules = self.rules
         yield from settled(rules.framework.send(signal, upload_set=rules.upload_set, storage=self.file, **values))
 
     def explain(self, error: Exception) -> None:
-        """Add to an operating system's error which file of which set it was about."""
+        """Add the name of the file and of the set to an :exc:`OSError`."""
         if isinstance(error, OSError):
             if error.filename is None:
                 error.filename = self.file.filename

@@ -1,4 +1,4 @@
-"""What the upload sets of both flavours have in common."""
+"""The base class of the upload sets for Quart and Flask."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .rules import Rules
 
 
 class BaseUploadSet(ABC):
-    """A named set of uploaded files: its configuration, what it allows, and where its files are found."""
+    """A named set of uploaded files, with its configuration, its rules, and the paths and URLs of its files."""
 
-    # What a flavour adds.
+    # Each flavour defines these.
     _framework: Framework
     _own_resolve_conflict: Any
 
@@ -34,7 +34,7 @@ class BaseUploadSet(ABC):
         if not name.isalnum():
             raise ValueError("Name must be alphanumeric (no underscores)")
         self.name = name
-        # "" holds the empty extension, as it does for the "in" of Python.
+        # "" means a set of files without an extension, as ("" in "") is True in Python.
         self.extensions: Container[str] | Iterable[str] = ("",) if extensions == "" else as_container(extensions)
         self.default_dest = default_dest
         self._config: UploadConfiguration | None = None
@@ -46,9 +46,9 @@ class BaseUploadSet(ABC):
     def config(self) -> UploadConfiguration:
         """The configuration that the current app has for this set.
 
-        Scripts and tests use another one by :meth:`configured`, with or without an app.
+        Scripts and tests can use another one with :meth:`configured`, with or without an app.
 
-        :raises RuntimeError: there is no current app, or the set was not configured on it.
+        :raises RuntimeError: there is no current app, or the set is not configured on it.
         """
         if self._config is not None:
             return self._config
@@ -63,11 +63,12 @@ class BaseUploadSet(ABC):
 
     @contextmanager
     def configured(self, configuration: UploadConfiguration) -> Iterator[Self]:
-        """Use a configuration in place of the app's, with or without an app: ``with photos.configured(...):``.
+        """Return a context in which the set uses this configuration: ``with photos.configured(...):``.
 
-        It is for scripts and tests, as it holds for every thread and task of the process.
+        It replaces the app's configuration, and works without an app. Use it in scripts and tests only, because it
+        applies to every thread and task of the process.
 
-        :param configuration: the configuration.
+        :param configuration: the configuration to use.
         """
         before, self._config = self._config, configuration
         try:
@@ -76,29 +77,34 @@ class BaseUploadSet(ABC):
             self._config = before
 
     def extension_allowed(self, ext: str) -> bool:
-        """Tell whether an extension is allowed, whatever its case.
+        """Return True if an extension is allowed. Case is ignored.
 
         :param ext: the extension, without the dot.
+        :raises RuntimeError: the set has no configuration.
         """
         config = self.config
         return (holds(self.extensions, ext) and not holds(config.deny, ext)) or holds(config.allow, ext)
 
     def file_allowed(self, storage: Any, basename: str | None = None) -> bool:
-        """Tell whether a file may be saved under a name. Override it to look at more than the extension.
+        """Return True if a file may be saved under a name. Override it to check more than the extension.
 
-        Form validators call it too: with the list of a field's files and a name, or with the name alone.
+        Form validators call it too, with the list of a field's files and a name, or with a name alone.
 
         :param storage: the upload, or the name if no other argument is given.
-        :param basename: the name; by default that of the upload.
+        :param basename: the name; by default the name of the upload.
+        :raises RuntimeError: the set has no configuration.
         """
         if basename is None:
             basename = storage if isinstance(storage, str) else str(storage.filename or "")
         return self.extension_allowed(extension(basename))
 
     def get_basename(self, filename: str) -> str:
-        """Return the name to store a file under, as a safe one: ``My cool photo.JPG`` as ``My_cool_photo.jpg``.
+        """Return a safe name to store a file under: ``My cool photo.JPG`` becomes ``My_cool_photo.jpg``.
+
+        Override it to change how names are made from those that clients send.
 
         :param filename: the name that the client sent.
+        :returns: the name, or ``""`` if nothing safe is left of it.
         """
         return lowercase_ext(clean_basename(filename))
 
@@ -108,20 +114,21 @@ class BaseUploadSet(ABC):
         :param filename: the name, as :meth:`save` returned it.
         :param folder: the folder, if it is not in the name.
         :raises InvalidName: the name points outside the set.
-        :raises NotImplementedError: the set is in object storage, where there are no paths.
+        :raises NotImplementedError: the set is in an object store, which has no paths.
+        :raises RuntimeError: the set has no configuration.
         """
         return self._storage.path(check_stored(filename, folder))
 
     def url(self, filename: str) -> str:
         """Return the URL of a stored file, which need not exist.
 
-        With ``UPLOADED_X_SIGNED``, everybody who has the URL can fetch the file from the store, as long as it is valid.
-        It is computed from the key, without a request. Credentials that are neither in the config nor in the
-        environment, but come from a service of the host, are fetched from there first.
+        With ``UPLOADED_X_SIGNED``, everyone who has the URL can fetch the file from the store while the URL is valid.
+        A signed URL is computed from the key, without a request to the store. If the credentials are neither in the
+        config nor in the environment, they are first fetched from a service of the host.
 
         :param filename: the name, as :meth:`save` returned it.
         :raises InvalidName: the name points outside the set.
-        :raises RuntimeError: neither has the set a URL, nor may or can the app serve it.
+        :raises RuntimeError: the set has no configuration or no URL, and the app does not serve it.
         :raises OSError: there are no credentials to sign a URL with.
         """
         stored = check_stored(filename)
@@ -140,11 +147,11 @@ class BaseUploadSet(ABC):
 
     @abstractmethod
     def resolve_conflict(self, target_folder: str, basename: str) -> Any:
-        """Return another name for a file whose name is taken, or the same one to replace the file that has it.
+        """Return another name for a file because its name is taken. Override it to name files your way.
 
-        Override it to name files your way.
+        Return the same name to replace the stored file.
 
-        :param target_folder: the absolute path of the folder; in object storage, its URL.
+        :param target_folder: the absolute path of the folder; in an object store, its URL.
         :param basename: the name that is taken.
         """
 

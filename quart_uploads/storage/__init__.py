@@ -1,6 +1,6 @@
-"""Where uploads are kept: staged first, then published under a name that nobody else has.
+"""Storages keep uploads. They stage an upload first, and then publish it under a name that is free.
 
-Public is what ``__all__`` names; the rest is for the other rooms.
+The names in ``__all__`` are public. The other names are for the other modules of the library.
 """
 
 from .._names import StoredName

@@ -1,6 +1,6 @@
-"""Copy the content of an open file, by the kernel where it can.
+"""Copy the content of an open file, in the kernel if possible.
 
-It costs less, and some file systems then let both files share their blocks.
+That is cheaper, and some file systems then let both files share their blocks.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from time import sleep
 
 from .stored_file import CHUNK, STRIDE
 
-# What the kernel answers where it cannot: EXDEV and EOPNOTSUPP between some file systems, EINVAL for pipes and devices,
-# EBADF for files that are appended to, ENOTSOCK on systems where sendfile(2) is for sockets only.
+# Errors of the kernel if it cannot copy: EXDEV and EOPNOTSUPP between some file systems, EINVAL for pipes and devices,
+# EBADF for files opened with O_APPEND, ENOTSOCK on systems where sendfile(2) only writes to sockets.
 _CANNOT = frozenset(
     {errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF, errno.EPERM, errno.ENOTSOCK}
 )
 
-#: Seconds between two looks at a pipe whose reader is not ready.
+#: Seconds to wait before the next write to a full pipe.
 PIPE_PAUSE = 0.01
 
 
 def copied(source: int, target: int) -> Iterator[int]:
-    """Copy all of a file to the position of another, and yield the bytes of each step; 0 while a pipe is full.
+    """Copy a whole file to the current position of another. Yield the number of bytes of each step; 0 for a full pipe.
 
-    :param source: its descriptor, whose position does not move.
-    :param target: the descriptor of the other one.
-    :raises OSError: it could not be read or written.
+    :param source: the descriptor of the file to copy. Its position does not move.
+    :param target: the descriptor of the file to write to.
+    :raises OSError: one of the files could not be read or written.
     """
     offset = 0
     for copy in _KERNEL_COPIES:
@@ -43,10 +43,10 @@ def copied(source: int, target: int) -> Iterator[int]:
 
 
 def written(target: int, content: bytes) -> Iterator[int]:
-    """Write bytes to an open file, and yield those of each step; 0 while a pipe is full.
+    """Write bytes to an open file. Yield the number of bytes of each step; 0 for a full pipe.
 
-    :param target: the file's descriptor.
-    :raises OSError: they could not be written.
+    :param target: the descriptor of the file.
+    :raises OSError: the bytes could not be written.
     """
     view = memoryview(content)
     return _each(lambda offset: os.write(target, view[offset:]), 0)
@@ -57,7 +57,7 @@ def _each(copy: Callable[[int], int], offset: int) -> Iterator[int]:
         try:
             count = copy(offset)
         except BlockingIOError:
-            # A pipe that is full, opened so that nobody waits for its reader in a call that cannot be ended.
+            # The pipe is full. It was opened with O_NONBLOCK, because a blocked write(2) could not be cancelled.
             sleep(PIPE_PAUSE)
             yield 0
             continue

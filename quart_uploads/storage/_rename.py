@@ -1,6 +1,6 @@
-"""Rename a file unless the new name is taken, for file systems that have no hard links.
+"""Rename a file unless the new name is taken. This is for file systems without hard links.
 
-Python has no call for it: :func:`os.rename` replaces a file that has the name.
+Python has no function for it: :func:`os.rename` replaces a file that has the name.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ _RENAME_EXCL = 4  # renamex_np(2)
 
 
 def rename_exclusively(source: str, target: str) -> None:
-    """Rename a file in one step.
+    """Rename a file atomically, unless the target exists.
 
+    :param source: the path of the file.
+    :param target: its new path.
     :raises FileExistsError: the target exists.
-    :raises OSError: it failed otherwise; with ENOTSUP, the platform has no such call.
+    :raises OSError: another error occurred. With ENOTSUP, the platform has no such call.
     """
     library = ctypes.CDLL(None, use_errno=True)
     old, new = os.fsencode(source), os.fsencode(target)

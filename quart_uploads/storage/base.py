@@ -1,4 +1,4 @@
-"""What a place for uploads has to do: stage bytes that nobody sees, then publish them under a name."""
+"""The interface of storages: stage content that is not visible yet, then publish it under a name."""
 
 from __future__ import annotations
 
@@ -13,59 +13,63 @@ from .stored_file import FileInfo, StoredFile
 
 
 class LocalFile(Protocol):
-    """An open file of this machine that has the content of an upload."""
+    """An open file on this machine that has the content of an upload."""
 
     @property
     def size(self) -> int:
-        """Bytes of the content."""
+        """The size of the content in bytes."""
         ...
 
     def chunks(self) -> Iterator[bytes]:
         """Yield the content from its start, in chunks of at most 1 MiB.
 
-        :raises OSError: it cannot be read.
-        :raises ValueError: it was changed since it was received.
+        :raises OSError: the file cannot be read.
+        :raises ValueError: the content was changed after it was received.
         """
         ...
 
 
 class StagedUpload(ABC):
-    """Bytes on their way into a storage, which nobody sees before they are published; a context manager."""
+    """An upload that is being written to a storage. It is not visible before it is published.
 
-    #: Bytes that were written.
+    It is a context manager that calls :meth:`close`.
+    """
+
+    #: The number of bytes written so far.
     size: int = 0
 
     @abstractmethod
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data, and add its length to :attr:`size`.
 
-        :param data: may be changed by the caller once this has returned.
-        :raises OSError: it could not be written.
+        :param data: the bytes. The caller may change the buffer after this method returns.
+        :raises OSError: the data could not be written.
         """
 
     def write_all(self, pieces: list[bytes]) -> None:
-        """Append many pieces. By default, :meth:`write` each.
+        """Append several pieces. By default, this calls :meth:`write` for each.
 
-        :raises OSError: they could not be written.
+        :param pieces: the pieces, in order.
+        :raises OSError: a piece could not be written.
         """
         for piece in pieces:
             self.write(piece)
 
     @property
     def needs_name(self) -> bool:
-        """Whether :meth:`Storage.reserve` has to be called before more is written. By default, never."""
+        """True if :meth:`Storage.reserve` has to be called before more is written. By default, this is never so."""
         return False
 
     @property
     def closes_at_once(self) -> bool:
-        """Whether :meth:`close` waits for nothing once it was published. By default, it is taken to block."""
+        """True if :meth:`close` does not block after the upload was published. By default, it is expected to block."""
         return False
 
     @abstractmethod
     def close(self) -> None:
-        """Release what it takes. If it was not published, nothing is left of it. Closing it again does nothing.
+        """Release all resources. An upload that was not published is removed. Closing it again does nothing.
 
-        :raises OSError: an error that may be about the content.
+        :raises OSError: closing failed. The content may be incomplete.
         """
 
     def __enter__(self) -> Self:
@@ -78,68 +82,72 @@ class StagedUpload(ABC):
 
 
 class Storage(ABC):
-    """Keeps the files of one upload set. Every method blocks, and may be called by many threads at once.
+    """The base class of storages. A storage keeps the files of one upload set.
 
-    Names are those in the set, with ``/`` between folders. They are clean and lead to no other place. What
-    :meth:`stage` returns is a :class:`StagedUpload` of the storage's own, and no other is given to its methods.
+    Every method may block, except :meth:`location`, and many threads may call it at the same time. A name is a clean
+    path within the set, with ``/`` between folders. The methods only get staged uploads that the same storage made.
 
-    Where saving or deleting may take seconds, it calls :func:`check_cancelled` now and then.
+    An operation that may take seconds should call :func:`check_cancelled` regularly.
     """
 
     @abstractmethod
     def stage(self) -> StagedUpload:
-        """Start an upload that nobody sees.
+        """Start an upload. It is not visible before :meth:`publish`.
 
-        :raises OSError: it cannot be started.
+        :raises OSError: the upload cannot be started.
         """
 
     def stage_file(self, file: LocalFile) -> StagedUpload | None:
-        """Stage the content of a file of this machine. It need not be read before it is published.
+        """Stage the content of a file on this machine. The storage may read it later, in :meth:`publish`.
 
-        :param file: stays open until the staged upload is closed, and is not to be closed here.
-        :returns: ``None``, as by default, if the content has to be written to what :meth:`stage` returns.
-        :raises OSError: it cannot be started.
+        :param file: the file. It stays open until the staged upload is closed. The storage must not close it.
+        :returns: the staged upload; ``None`` if the content has to be written to an upload from :meth:`stage`. By
+            default, it returns ``None``.
+        :raises OSError: the upload cannot be started.
         """
         return None
 
-    # Any, as each storage has its own kind of staged upload, and gets no other.
+    # "staged" is of type Any because each storage has its own class of staged uploads.
     def reserve(self, staged: Any, target: StoredName, *, overwrite: bool = False) -> None:
-        """Take the name of an upload that is not complete, for a storage that has to write under a name.
+        """Reserve a name for an unfinished upload, in a storage that can only write under a name.
 
-        It is called only for an upload that says that it :attr:`~StagedUpload.needs_name`. Nothing may be visible by
-        that name before the upload is published.
+        It is called only if :attr:`StagedUpload.needs_name` is true. No file may be visible under the name before the
+        upload is published.
 
-        :param staged: what :meth:`stage` returned.
-        :param overwrite: let the upload replace what has the name by the time that it is published.
+        :param staged: the staged upload, from :meth:`stage`.
+        :param target: the name to reserve.
+        :param overwrite: if true, :meth:`publish` will replace a file that has the name.
         :raises FileExistsError: the name is taken.
-        :raises OSError: it failed otherwise.
+        :raises OSError: another error occurred.
         """
         raise NotImplementedError
 
     @abstractmethod
     def publish(self, staged: Any, target: StoredName, *, overwrite: bool = False) -> None:
-        """Give a staged upload its name. Others see all of it or nothing, at any time.
+        """Give a staged upload its name, atomically: others see either the complete file or none.
 
-        If the name is taken, it is called again with the same upload and another name.
+        If the name is taken, this method is called again with the same upload and another name.
 
-        :param staged: what :meth:`stage` or :meth:`stage_file` returned. It is closed afterwards, not here.
-        :param overwrite: replace what has the name.
-        :raises FileExistsError: the name is taken. What has it is as it was.
-        :raises OSError: it failed otherwise.
+        :param staged: the staged upload, from :meth:`stage` or :meth:`stage_file`. It must not be closed here.
+        :param target: the name.
+        :param overwrite: if true, replace a file that has the name.
+        :raises FileExistsError: the name is taken. The file that has it is unchanged.
+        :raises OSError: another error occurred.
         """
 
     @abstractmethod
     def withdraw(self, staged: Any, target: StoredName) -> None:
-        """Undo :meth:`reserve` and :meth:`publish`, also where they failed, unless another has the name by now.
+        """Undo :meth:`reserve` and :meth:`publish`, even if they failed, unless another upload has the name now.
 
-        It is not called for an upload that was to replace a file. :meth:`StagedUpload.close` is called for all.
+        It is not called for an upload with ``overwrite``. :meth:`StagedUpload.close` is called for every upload.
 
-        :param staged: what :meth:`stage` or :meth:`stage_file` returned; it is not closed yet.
-        :raises OSError: it failed.
+        :param staged: the staged upload, from :meth:`stage` or :meth:`stage_file`. It is not closed yet.
+        :param target: the name that was tried last.
+        :raises OSError: it could not be undone.
         """
 
     def is_taken(self, target: StoredName) -> bool:
-        """Return True if :meth:`publish` would find the name taken. By default, if a file of the set has it."""
+        """Return True if :meth:`publish` would find the name taken. By default, this calls :meth:`exists`."""
         return self.exists(str(target))
 
     @abstractmethod
@@ -158,28 +166,32 @@ class Storage(ABC):
 
     @abstractmethod
     def delete(self, name: str) -> None:
-        """Remove a file.
+        """Delete a file.
 
         :raises FileNotFoundError: the set has no such file.
         """
 
     @abstractmethod
     def list(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of the files in a folder and in those below it, in the order of the names.
+        """Yield the names of the files in a folder and its subfolders, sorted by their segments.
 
-        The order is that of their segments: ``a/c`` comes before ``a.b``. What is staged is left out, and so are names
-        with a segment that begins with a dot, which no other method finds.
+        In this order, ``a/c`` comes before ``a.b``. Staged uploads are left out. Names with a segment that starts with
+        a dot are left out, too, because no other method finds them.
+
+        :param folder: the folder; by default the whole set.
         """
 
     @abstractmethod
     def location(self, name: str) -> str:
-        """Return where a name is kept, for people to read: an absolute path, or a URL without secrets.
+        """Return where a file is kept, for people to read: an absolute path, or a URL without secrets.
 
-        It does not block. If ``location("")`` is a path, uploads are staged in that directory while they arrive.
+        It must not block. If ``location("")`` is a path, uploads are staged in that directory while they arrive.
+
+        :param name: the name of a file or folder, which need not exist; ``""`` for the set itself.
         """
 
     def exists(self, name: str) -> bool:
-        """Return True if the set has a file of this name. By default, if :meth:`stat` finds it."""
+        """Return True if the set has a file of this name. By default, this calls :meth:`stat`."""
         try:
             self.stat(name)
         except FileNotFoundError:
@@ -187,37 +199,38 @@ class Storage(ABC):
         return True
 
     def path(self, name: str) -> str:
-        """Return the absolute path that a stored name has.
+        """Return the absolute path of a file. The file need not exist.
 
-        :raises NotImplementedError: the files are not on the disk. By default, they are not.
+        :raises NotImplementedError: the files are not in a local directory. By default, it is always raised.
         """
-        raise NotImplementedError(f"{self.location(name)} has no path, as it is on no disk: use open() or url()")
+        raise NotImplementedError(f"{self.location(name)} has no path, as it is not on a disk: use open() or url()")
 
     def folder_path(self, folder: str) -> str:
-        """Return where a folder is kept, as ``resolve_conflict`` is told it. It need not exist.
+        """Return where a folder is kept: the value that is passed to ``resolve_conflict``. By default, its location.
 
-        By default, its :meth:`location`.
+        The folder need not exist.
         """
         return self.location(folder)
 
     def folder_name(self, folder_path: str) -> str:
-        """Return the folder that :meth:`folder_path` returned this for."""
+        """Return the folder for a path or URL from :meth:`folder_path`. It is the inverse of that method."""
         return folder_path.removeprefix(self.folder_path("")).strip("/")
 
-    #: Whether its calls wait for a network or a disk, so that it is better to make them side by side.
+    #: True if calls wait for a network or a disk. In Quart, each call then runs in a thread of its own.
     is_slow: bool = False
-    #: Whether it has :meth:`sign`.
+    #: True if the storage implements :meth:`sign`.
     signs: bool = False
 
     def sign(self, name: str, seconds: int) -> str:
-        """Return a URL by which everyone who has it can fetch a file.
+        """Return a URL with which everyone who has it can fetch a file.
 
-        :param seconds: for which the URL is valid.
-        :raises NotImplementedError: the storage has no such URLs. By default, it has none.
+        :param name: the name of the file.
+        :param seconds: how long the URL is valid, in seconds.
+        :raises NotImplementedError: the storage has no signed URLs. By default, it is always raised.
         """
         raise NotImplementedError(f"{self.location(name)} has no signed URL")
 
 
 def not_found(name: str) -> FileNotFoundError:
-    """Return the error for a name that no file of a set has."""
+    """Return the error that a storage raises if no file of the set has a name."""
     return FileNotFoundError(errno.ENOENT, "The upload set has no such file", name)

@@ -1,4 +1,4 @@
-"""Which storage a destination stands for."""
+"""Make the storage for a destination."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ _SCHEMES = ("s3", "gs", "az", "memory")
 
 
 def normalized(destination: str) -> str:
-    """Return a destination in its plain form: a path made absolute, a URL as it is."""
+    """Return a destination in its normal form. A path becomes absolute, and a URL is unchanged."""
     return destination if _URL.match(destination) else absolute(destination)
 
 
 def below(destination: str, folder: str) -> str:
-    """Return the destination that is a folder of another."""
+    """Return the destination for a folder within another destination."""
     if _URL.match(destination):
         return f"{destination if destination.endswith('/') else destination + '/'}{folder}"
     return os.path.join(destination, folder)
 
 
 def is_local(destination: str) -> bool:
-    """Tell whether a destination is a directory."""
+    """Return True if a destination is a directory, and not a URL."""
     return _URL.match(destination) is None
 
 
@@ -38,11 +38,11 @@ def make_storage(
     """Return the storage for a destination.
 
     :param destination: a path or a URL.
-    :param options: for the client of an object store.
-    :param set_name: of the upload set, for messages.
-    :param fsync: whether a file in a directory is to survive a loss of power once it is saved.
-    :param unconditional: whether to take an object store that cannot refuse to replace an object.
-    :raises ValueError: the URL or an option makes no sense.
+    :param options: options for the client of an object store.
+    :param set_name: the name of the upload set, for messages.
+    :param fsync: if true, a save in a directory returns only after the file is on the disk.
+    :param unconditional: if true, accept an object store that cannot refuse to replace an object.
+    :raises ValueError: the URL or an option is invalid.
     :raises ImportError: obstore is not installed.
     """
     url = _URL.match(destination)
@@ -55,7 +55,7 @@ def make_storage(
             f"of a directory, or a URL that begins with one of {known}"
         )
     try:
-        # Only here: an app without object storage needs no obstore.
+        # Imported here because obstore is optional.
         from ._objects import ObjectStorage
     except ModuleNotFoundError as error:
         if error.name != "obstore":

@@ -1,4 +1,4 @@
-"""Directories: made one by one, and on the disk if that is asked for."""
+"""Make directories, and write their entries to the disk."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import os
 
 
 def make_directory(path: str, *, fsync: bool) -> None:
-    """Make a directory, if it is not there, and those above it.
+    """Make a directory and its parents, unless they exist.
 
-    :param fsync: return when they would survive a loss of power.
-    :raises NotADirectoryError: something else has the name.
+    :param path: the absolute path of the directory.
+    :param fsync: if true, return only after the new directories are on the disk.
+    :raises NotADirectoryError: a part of the path is not a directory.
+    :raises OSError: a directory could not be made.
     """
     if os.path.isdir(path):
         return
@@ -21,20 +23,25 @@ def make_directory(path: str, *, fsync: bool) -> None:
         os.mkdir(path)
     except FileExistsError as error:
         if not os.path.isdir(path):
-            # To a caller, FileExistsError would mean that an upload's name is taken.
+            # Callers would take FileExistsError to mean that the name of an upload is taken.
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), error.filename) from error
     if fsync:
         sync_directories(parent, parent)
 
 
 def sync_directories(lowest: str, highest: str) -> None:
-    """Return when the names in a directory, and in those above it, are on the disk (fsync(2))."""
+    """Write the entries of directories to the disk (fsync(2)).
+
+    :param lowest: the absolute path of the first directory.
+    :param highest: the last one: ``lowest`` itself or a directory above it.
+    :raises OSError: a directory could not be opened or written to the disk.
+    """
     while True:
         descriptor = os.open(lowest, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         except OSError as error:
-            # Some network and FUSE file systems know no such thing, and keep names by themselves.
+            # Some network and FUSE file systems do not support fsync(2) for directories, and need none.
             if error.errno not in (errno.EINVAL, errno.ENOTSUP):
                 raise
         finally:

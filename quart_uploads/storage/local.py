@@ -1,4 +1,4 @@
-"""A directory of uploads."""
+"""A storage that keeps files in a directory."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from .reach import reached
 from .staged_file import StagedFile, part_path
 from .stored_file import FileInfo, StoredFile
 
-# What a look-up answers for a name that no file can have: there is no such file.
+# Errors of look-ups that mean "there is no such file", including those for names that no file can have.
 _NOT_FOUND = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP, errno.ENXIO})
-# Characters that a path may have on every system: macOS takes 1,024 bytes, Linux 4,096.
+# A path of so many characters fits on every system, even at 4 bytes each: macOS accepts 1,024 bytes, Linux 4,096.
 _SHORT_PATH = 255
-# O_NONBLOCK: opening a pipe that was put there must not wait for its other end.
+# O_NONBLOCK: if the file is a named pipe, open(2) must not wait for a writer.
 _READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 class LocalStorage(Storage):
-    """Keeps the files of one set below one directory, on a POSIX system. Every method blocks.
+    """A storage that keeps the files of one set in a directory, on a POSIX system. Its methods block.
 
-    :param root: the directory, made when the first file is staged.
-    :param fsync: return from :meth:`publish` only when the file would survive a loss of power.
+    :param root: the path of the directory. It is made when the first file is staged.
+    :param fsync: if true, :meth:`publish` returns only after the file is on the disk.
     """
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
@@ -39,17 +39,17 @@ class LocalStorage(Storage):
         self.is_slow: bool = fsync
 
     def path(self, name: str) -> str:
-        """Return the absolute path that a stored name has."""
+        """Return the absolute path of a file. The file need not exist."""
         return os.path.join(self.root, *name.split("/"))
 
     def location(self, name: str) -> str:
-        """Return the absolute path that a stored name has."""
+        """Return the absolute path of a file. The file need not exist."""
         return self.path(name)
 
     def folder_path(self, folder: str) -> str:
-        """Return the absolute path of a folder of the set; it need not exist.
+        """Return the absolute path of a folder of the set. The folder need not exist.
 
-        :raises InvalidName: a symbolic link takes it out of the set.
+        :raises InvalidName: a symbolic link leads out of the set.
         """
         if not folder:
             return self.root
@@ -58,12 +58,12 @@ class LocalStorage(Storage):
         return path
 
     def folder_name(self, folder_path: str) -> str:
-        """Return the folder that :meth:`folder_path` returned this for."""
+        """Return the folder for a path from :meth:`folder_path`."""
         relative = os.path.relpath(folder_path, self.root)
         return "" if relative == os.curdir else relative
 
     def stage(self) -> StagedFile:
-        """Start a new file that nobody sees.
+        """Start a new file that is not visible yet.
 
         :raises OSError: the directory cannot be made or written to.
         """
@@ -74,12 +74,14 @@ class LocalStorage(Storage):
             return StagedFile(self.root)
 
     def publish(self, staged: StagedFile, target: StoredName, *, overwrite: bool = False) -> None:
-        """Give a staged file its name. It takes long only where the file has to be copied to another file system.
+        """Give a staged file its name. This is fast unless the file has to be copied to another file system.
 
-        :param overwrite: replace what has the name.
+        :param staged: the staged file.
+        :param target: the name.
+        :param overwrite: if true, replace a file that has the name.
         :raises FileExistsError: the name is taken.
-        :raises InvalidName: a symbolic link takes the folder out of the set, or the path is too long for the system.
-        :raises OSError: the file system refused.
+        :raises InvalidName: a symbolic link in the folder leads out of the set, or the path is too long for the system.
+        :raises OSError: another error occurred.
         """
         if self._fsync:
             staged.sync()
@@ -95,7 +97,7 @@ class LocalStorage(Storage):
                 problem = error.errno
             remedied.add(problem)
             if problem == errno.EXDEV:
-                # Something is mounted below the root, or it was staged elsewhere.
+                # Another file system is mounted below the root, or the file was staged in another directory.
                 staged.move_to(self.folder_path(target.folder))
                 if self._fsync:
                     staged.sync()
@@ -115,29 +117,32 @@ class LocalStorage(Storage):
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise InvalidName(f"The name {shown(str(target))!r} is too long, with its folders") from error
-            error.filename, error.filename2 = self.path(str(target)), None  # a link of /proc tells people nothing
+            error.filename, error.filename2 = self.path(str(target)), None  # instead of the link in /proc
             raise
 
     def withdraw(self, staged: StagedFile, target: StoredName) -> None:
-        """Take the name away again from a file that :meth:`publish` gave it, unless another has it by now."""
+        """Remove the name that :meth:`publish` gave to a file, unless another file has the name now.
+
+        :raises OSError: the name could not be removed.
+        """
         try:
             with self._folder(target.folder) as directory:
                 path = os.path.join(directory, target.basename)
                 if staged.is_at(path):
                     os.unlink(path)
         except InvalidName:
-            return  # its folder became a link that leads out of the set
+            return  # the folder was replaced by a link that leads out of the set
         except OSError as error:
             if error.errno not in _NOT_FOUND:
                 raise
 
     def is_taken(self, target: StoredName) -> bool:
-        """Tell whether anything has this name, be it a directory or a link that leads nowhere."""
+        """Return True if the name is taken: by a file, a directory, or even a broken symbolic link."""
         path = self.path(str(target))
         return os.path.exists(path) or os.path.islink(path)
 
     def stat(self, name: str) -> FileInfo:
-        """Return what is known of a file.
+        """Return the metadata of a file.
 
         :raises FileNotFoundError: the set has no such file.
         """
@@ -161,7 +166,7 @@ class LocalStorage(Storage):
         return StoredFile(FileIO(descriptor), FileInfo.from_stat(name, status))
 
     def delete(self, name: str) -> None:
-        """Remove a file. Its folder stays.
+        """Delete a file. Its folder stays.
 
         :raises FileNotFoundError: the set has no such file.
         """
@@ -171,9 +176,11 @@ class LocalStorage(Storage):
             os.unlink(os.path.join(directory, basename))
 
     def list(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of the files in a folder and in those below it, in the order of the names.
+        """Yield the names of the files in a folder and its subfolders, sorted by their segments.
 
-        What other methods would not find or refuse is left out.
+        Files that the other methods do not find or refuse are left out.
+
+        :raises InvalidName: a symbolic link in the folder leads out of the set.
         """
         if is_hidden(folder):
             return
@@ -189,7 +196,7 @@ class LocalStorage(Storage):
                 levels.pop()
 
     def _entries(self, folder: str) -> Iterator[tuple[str, bool]]:
-        """Return what the set shows of a folder, in order: names, and whether each is that of a folder."""
+        """Return the visible entries of a folder, sorted, as pairs of the name and True for a folder."""
         found: list[tuple[str, bool]] = []
         try:
             with self._folder(folder) as directory, os.scandir(directory) as entries:
@@ -199,7 +206,7 @@ class LocalStorage(Storage):
                     if is_stored(name) and (is_folder or self._is_listed(entry, name)):
                         found.append((name, is_folder))
         except InvalidName:
-            return iter(())  # it became a link that leads out of the set
+            return iter(())  # the folder was replaced by a link that leads out of the set
         except OSError as error:
             if error.errno not in _NOT_FOUND:
                 raise
@@ -210,12 +217,12 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _folder(self, folder: str) -> Iterator[str]:
-        """Yield a path of a folder by which it can be used, whatever is put in its place meanwhile.
+        """Yield a path that leads to a folder, even if the folder is replaced in the meantime.
 
-        :raises InvalidName: a symbolic link takes it out of the set.
+        :raises InvalidName: a symbolic link leads out of the set.
         """
         if not folder:
-            yield self.root  # who may exchange that decides where the set is
+            yield self.root  # not checked: users who can replace it may decide where the set is
             return
         with reached(self.path(folder)) as (real, path):
             self._check_inside(real, folder)
@@ -223,7 +230,7 @@ class LocalStorage(Storage):
 
     @contextmanager
     def _visible(self, name: str) -> Iterator[str]:
-        """Yield a path of a file by which it can be used, whatever is put in its place meanwhile.
+        """Yield a path that leads to a file, even if the file is replaced in the meantime.
 
         :raises FileNotFoundError: the set has no such file, or does not show it.
         """
@@ -241,7 +248,7 @@ class LocalStorage(Storage):
         except OSError as error:
             if error.errno in _NOT_FOUND:
                 raise not_found(name) from error
-            error.filename = self.path(name)  # a link of /proc tells people nothing
+            error.filename = self.path(name)  # instead of the link in /proc
             raise
 
     def _check_inside(self, real: str, folder: str) -> None:
@@ -253,9 +260,9 @@ class LocalStorage(Storage):
         return real == root or real.startswith(os.path.join(root, ""))
 
     def _make_folder(self, folder: str) -> None:
-        """Make a folder of the set, and those above it."""
+        """Make a folder of the set and its parents."""
         make_directory(self.root, fsync=self._fsync)
-        self.folder_path(folder)  # refuses one that leads out of the set
+        self.folder_path(folder)  # raises InvalidName for a folder outside the set
         above = ""
         for segment in filter(None, folder.split("/")):
             with self._folder(above) as directory:
@@ -264,13 +271,13 @@ class LocalStorage(Storage):
 
 
 def absolute(path: str) -> str:
-    """Return a path in its absolute, plain form."""
-    # Unlike abspath, this is pure for absolute paths, and may so be called on an event loop.
+    """Return the absolute, normalized form of a path."""
+    # For an absolute path, normpath makes no system call, so this is safe on an event loop.
     return os.path.normpath(path) if os.path.isabs(path) else os.path.abspath(path)
 
 
 def _check_length(path: str) -> None:
-    """Raise ENAMETOOLONG for a path at which a file could not be found again, though it can be made by a descriptor."""
+    """Raise ENAMETOOLONG for a path that is too long to be opened. A call through a descriptor could still make it."""
     if len(path) <= _SHORT_PATH:
         return
     try:

@@ -1,7 +1,7 @@
-"""What a path leads to, whatever symbolic links are put in its way meanwhile.
+"""Follow a path safely, even if a part of it is replaced by a symbolic link in the meantime.
 
-Looking at a path and then using it are two steps, and between them a folder may become a link to somewhere else. So
-the thing is opened first, and what was opened is looked at and used.
+Between a check of a path and its use, a folder may be replaced by a link to another place. So the file or folder is
+opened first. Then the open descriptor is checked and used.
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# With O_PATH nothing is read and no device is started (open(2)), and a file needs no permission to be read.
+# O_PATH opens no device and needs no read permission (open(2)).
 _FLAGS = getattr(os, "O_PATH", 0) | os.O_CLOEXEC
 _HAS_LINKS_OF_DESCRIPTORS = hasattr(os, "O_PATH") and os.path.exists("/proc/self/fd")
 
 
 @contextmanager
 def reached(path: str) -> Iterator[tuple[str, str]]:
-    """Yield where a path really leads to, free of links, and a path by which that very thing can be used meanwhile.
+    """Open a path, and yield its real path and a second path that leads to the same file or folder while it is open.
 
-    Where descriptors have no links in ``/proc``, both are what the path was resolved to: a folder of it that is
-    exchanged later is followed.
+    On systems without links to descriptors in ``/proc``, both are the resolved path. There, a folder that is replaced
+    later is followed.
 
-    :raises OSError: there is no such thing, or no way to it.
+    :raises OSError: the path does not exist or cannot be reached.
     """
     if not _HAS_LINKS_OF_DESCRIPTORS:
         real = os.path.realpath(path, strict=True)

@@ -1,8 +1,8 @@
-"""Files on their way into a directory: complete before they have a name.
+"""Staged files: files that are complete before they get their name.
 
-On Linux a staged file is anonymous (``O_TMPFILE``), so that a crash leaves nothing behind. Where
-the platform or the file system lacks that, it is a hidden ``.upload-*.part``. Either way it gets
-its final name by a call that fails if the name is taken, so that no upload can replace another.
+On Linux a staged file is anonymous (``O_TMPFILE``), so a crash leaves nothing behind. If the platform
+or the file system does not support that, it is a hidden ``.upload-*.part``. In both cases the call that gives
+it the final name fails if the name is taken, so no upload can replace another.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ from .stored_file import CHUNK
 PART_PREFIX = ".upload-"
 PART_SUFFIX = ".part"
 
-# What open(2) answers where O_TMPFILE is not known: EISDIR from a kernel, the others from file systems.
+# Errors of open(2) if O_TMPFILE is not supported: EISDIR by the kernel, the others by the file system.
 _NO_TMPFILE = frozenset({errno.EISDIR, errno.EOPNOTSUPP, errno.ENOENT, errno.EINVAL, errno.ENOSYS})
-# What link(2) answers where there are no hard links: EPERM on vfat, the others from network and FUSE file systems.
+# Errors of link(2) if hard links are not supported: EPERM on vfat, the others on network and FUSE file systems.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES})
-# What a look-up answers where there is no file.
+# Errors of look-ups that mean "there is no such file".
 _NOT_THERE = frozenset({errno.ENOENT, errno.ENOTDIR})
 
-_MODE = 0o666  # less the umask, as for any file that a program makes
+_MODE = 0o666  # the umask is subtracted, as for other new files
 _FLAGS = os.O_RDWR | os.O_CLOEXEC
 
-# An anonymous file gets its name by way of its link in /proc.
+# The link in /proc is needed to give an anonymous file its name (open(2), O_TMPFILE).
 _HAS_ANONYMOUS = hasattr(os, "O_TMPFILE") and os.path.exists("/proc/self/fd")
 
-_IOV_MAX = 1024  # what Linux takes in one writev(2)
+_IOV_MAX = 1024  # the maximum number of pieces in one writev(2) on Linux
 
 
 def part_path(directory: str) -> str:
-    """Return a new hidden name in a directory, for a file that is not complete or not in place."""
+    """Return the path of a new hidden file in a directory, for a file that is incomplete or not in place yet."""
     return os.path.join(directory, f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
 
 
 class StagedFile(StagedUpload):
-    """A file being written that nobody can see; a context manager that throws away what was not published.
+    """A file that is being written and is not visible yet. It is a context manager that closes the file.
 
-    :param directory: where it is staged, on the file system that it will be published on.
-    :param named: stage it under a hidden name even where there are anonymous files.
+    :param directory: the directory to stage it in, on the file system where it will be published.
+    :param named: if true, use a hidden name even if anonymous files are supported.
     :raises OSError: the directory cannot be written to.
     """
 
@@ -62,46 +62,51 @@ class StagedFile(StagedUpload):
             self._part = part_path(directory)
             descriptor = os.open(self._part, _FLAGS | os.O_CREAT | os.O_EXCL, _MODE)
         self._file = FileIO(descriptor, "r+")
-        # Two saves of one upload may be at it at the same time, and one of them may have to put another file in place.
+        # Two saves of one upload may use the file at the same time, and one of them may exchange self._file.
         self._lock = Lock()
         self._sealed: tuple[int, int] | None = None
-        # What it was when it was closed.
+        # The metadata of a file with a hidden name when it was closed, for is_at().
         self._last: os.stat_result | None = None
 
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data.
 
-        :raises OSError: it could not be written, for one ENOSPC.
+        :raises OSError: it could not be written, for example because the disk is full (ENOSPC).
         """
         view = memoryview(data)
         while view:
-            # write(2) may take less than it was given, at a full disk or a file size limit.
+            # write(2) may write less than it was given, for example on a full disk or at a file size limit.
             written = self._file.write(view)
             self.size += written
             view = view[written:]
 
     def write_all(self, pieces: list[bytes]) -> None:
-        """Append many pieces, in as few calls as the system allows."""
+        """Append several pieces, with as few system calls as possible.
+
+        :param pieces: the pieces, in order.
+        :raises OSError: they could not be written, for example because the disk is full (ENOSPC).
+        """
         for start in range(0, len(pieces), _IOV_MAX):
             some = pieces[start : start + _IOV_MAX]
             total = sum(map(len, some))
             written = os.writev(self._file.fileno(), some)
             self.size += written
             if written < total:
-                # A disk that is almost full takes a part, and the rest with the error that tells why.
+                # If the disk is almost full, writev(2) writes only a part. Writing the rest raises the error.
                 self.write(b"".join(some)[written:])
 
     def seal(self) -> bool:
-        """Note how the content is, before it gets a name by which it can be edited; tells whether it had none yet."""
+        """Record size and mtime, to detect edits after publishing. Return True the first time."""
         with self._lock:
             is_first = self._sealed is None
             self._sealed = self._sealed or self._state()
             return is_first
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the content in chunks of at most 1 MiB. No position moves.
+        """Yield the content in chunks of at most 1 MiB. The file position does not move.
 
-        :raises ValueError: it was changed after :meth:`seal`.
+        :raises ValueError: the content was changed after :meth:`seal`.
+        :raises OSError: it cannot be read.
         """
         with self._lock:
             descriptor = os.dup(self._file.fileno())
@@ -114,18 +119,20 @@ class StagedFile(StagedUpload):
             self._check_seal()
 
     def is_open_as(self, target: int) -> bool:
-        """Return True if a descriptor is one of this very file.
+        """Return True if a descriptor refers to this file.
 
+        :param target: the descriptor.
         :raises ValueError: the content was changed after :meth:`seal`.
         """
         self._check_seal()
         return os.path.samestat(os.fstat(self._file.fileno()), os.fstat(target))
 
     def copy_to(self, target: int) -> Iterator[int]:
-        """Write the content to an open file, by the kernel where it can. Yield the bytes of each step.
+        """Copy the content to an open file, in the kernel if possible. Yield the number of bytes of each step.
 
-        :param target: the file's descriptor.
+        :param target: the descriptor of the file.
         :raises ValueError: the content was changed after :meth:`seal`.
+        :raises OSError: one of the files could not be read or written.
         """
         with self._lock:
             source = os.dup(self._file.fileno())
@@ -135,7 +142,7 @@ class StagedFile(StagedUpload):
             self._check_seal()
 
     def read(self, offset: int, size: int) -> bytes:
-        """Return some of the content. No position moves."""
+        """Return up to ``size`` bytes of the content from ``offset`` on. The file position does not move."""
         with self._lock:
             return os.pread(self._file.fileno(), size, offset)
 
@@ -150,20 +157,26 @@ class StagedFile(StagedUpload):
         return status.st_size, status.st_mtime_ns
 
     def reader(self) -> IO[bytes]:
-        """Return a file object for reading the content. All of them share one position."""
+        """Return a file object for reading the content. All file objects of one file share their position."""
         with self._lock:
             file = FileIO(os.dup(self._file.fileno()), "r")
         file.seek(0)
         return BufferedReader(file)
 
     def sync(self) -> None:
-        """Return when the content is on the disk."""
+        """Write the content to the disk (fsync(2)).
+
+        :raises OSError: it could not be written.
+        """
         os.fsync(self._file.fileno())
 
     def move_to(self, directory: str, *, named: bool = False) -> None:
-        """Become a file that is staged elsewhere, with the same content.
+        """Copy the content to a new staged file in another directory, and use that file from then on.
 
-        :raises asyncio.CancelledError: it was cancelled midway, and is as it was; see :func:`check_cancelled`.
+        :param directory: the directory.
+        :param named: if true, use a hidden name even if anonymous files are supported.
+        :raises OSError: the content could not be copied. This object is unchanged.
+        :raises asyncio.CancelledError: the task was cancelled, see :func:`check_cancelled`. This object is unchanged.
         """
         with StagedFile(directory, named=named) as copy:
             for count in self.copy_to(copy._file.fileno()):
@@ -175,9 +188,10 @@ class StagedFile(StagedUpload):
                 self._sealed = self._sealed and self._state()
 
     def is_at(self, path: str) -> bool:
-        """Return True if this very file, not just one like it, has the path.
+        """Return True if a path leads to this file, and not to another one with the same content.
 
-        :raises OSError: that could not be found out.
+        :param path: the path. If it is a symbolic link, the link is not followed.
+        :raises OSError: the path cannot be looked up.
         """
         try:
             found = os.stat(path, follow_symlinks=False)
@@ -187,21 +201,22 @@ class StagedFile(StagedUpload):
             raise
         if not self._file.closed:
             return os.path.samestat(os.fstat(self._file.fileno()), found)
-        # Once it is closed and deleted, another file may get its number. That would have a later time of its own.
+        # After this file is closed and deleted, a new file may get its inode number, but with a later ctime.
         last = self._last
         return last is not None and os.path.samestat(last, found) and last.st_ctime_ns == found.st_ctime_ns
 
     def publish(self, path: str) -> None:
-        """Give the file its name, in one step that another process sees whole or not at all.
+        """Give the file its name, atomically: other processes see the complete file or none.
 
+        :param path: the absolute path of the name.
         :raises FileExistsError: the name is taken.
-        :raises OSError: with EXDEV, the path is on another file system.
+        :raises OSError: another error occurred. With EXDEV, the path is on another file system.
         """
         if self._part is None:
             self._link_anonymous(path)
             return
         if self._file.writable():
-            # Network file systems may write, and find a quota exceeded, only when the file is closed.
+            # Network file systems may report errors such as an exceeded quota (EDQUOT) only when the file is closed.
             with self._lock:
                 writer, self._file = self._file, FileIO(self._part)
                 writer.close()
@@ -216,31 +231,35 @@ class StagedFile(StagedUpload):
 
     def _link_anonymous(self, path: str) -> None:
         try:
-            # Under the lock, or it might be closed meanwhile, and its number be that of another upload.
+            # The lock keeps the file open. Otherwise the descriptor might be closed and reused by another upload.
             # CPython only calls linkat(2), which can follow the link in /proc, if a directory descriptor is
-            # given. The path is absolute, so that the descriptor itself is not looked at.
+            # given. The path is absolute, so the kernel ignores that descriptor.
             with self._lock:
                 descriptor = self._file.fileno()
                 os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
         except OSError as error:
             if error.errno not in _NO_LINKS:
                 raise
-            # A security module may forbid links through /proc; those of named files may still be allowed.
-            # The path may lead by a descriptor, which is closed before the hidden name is removed.
+            # A security module may forbid links through /proc, and still allow links of named files.
+            # The real path is needed because the path may go through a descriptor that is closed before the hidden
+            # name is removed.
             self.move_to(os.path.realpath(os.path.dirname(path)), named=True)
             self.publish(path)
 
     @property
     def closes_at_once(self) -> bool:
-        """Whether closing it waits for nothing: only a local file system has files without a name."""
+        """True if closing does not block. This is so for anonymous files, which only local file systems have."""
         return self._part is None
 
     def close(self) -> None:
-        """Close the file; if it was not published, nothing is left of it. Closing it again does nothing."""
+        """Close the file. If it was not published, its content is lost. Closing it again does nothing.
+
+        :raises OSError: closing failed. The content may be incomplete.
+        """
         try:
             if self._part is not None:
                 part, self._part = self._part, None
-                with suppress(FileNotFoundError):  # it was tidied up
+                with suppress(FileNotFoundError):  # another program may have cleaned up the directory
                     os.unlink(part)
                 self._last = os.fstat(self._file.fileno())
         finally:

@@ -1,4 +1,4 @@
-"""Where uploads are staged before it is known which set they are for."""
+"""The staging area for uploads that do not belong to a set yet."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Iterable
 from .local import LocalStorage
 from .staged_file import StagedFile
 
-# What a directory answers that cannot be made or written to, though others may be.
+# Errors that mean that this directory cannot be used, so that the next one is tried.
 _NOT_WRITABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT})
 
 _log = logging.getLogger(__name__)
 
 
 class StagingArea:
-    """Stages uploads in the first of some directories that can be written to.
+    """Stages uploads in the first directory of a list that can be written to.
 
-    :param directories: in the order of preference.
+    :param directories: the paths of the directories, in order of preference.
     """
 
     def __init__(self, directories: Iterable[str]) -> None:
@@ -26,13 +26,13 @@ class StagingArea:
 
     @property
     def directory(self) -> str:
-        """Where the next upload is tried to be staged."""
+        """The directory that is tried first for the next upload."""
         return self._storages[0].root
 
     def stage(self) -> StagedFile:
-        """Start a new file that nobody sees. Blocks.
+        """Start a new file that is not visible. This blocks.
 
-        :raises OSError: none of the directories can be made or written to, or the disk is full.
+        :raises OSError: none of the directories can be made or written to, or another error occurred.
         """
         while True:
             storages = self._storages
@@ -42,6 +42,6 @@ class StagingArea:
                 if error.errno not in _NOT_WRITABLE or len(storages) == 1:
                     raise
                 _log.warning(
-                    "Uploads cannot be staged in %s (%s), but are in %s", storages[0].root, error, storages[1].root
+                    "Uploads cannot be staged in %s (%s), trying %s instead", storages[0].root, error, storages[1].root
                 )
                 self._storages = storages[1:]

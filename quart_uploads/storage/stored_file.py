@@ -1,4 +1,4 @@
-"""A file that is in a set: what is known about it, and its bytes."""
+"""A stored file: its metadata and its content."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import BinaryIO, Self
 
 from .._media_types import content_type
 
-#: Bytes that are read or written in one call. Larger ones gain nothing.
+#: Bytes to read or write in one call. Larger chunks are not faster.
 CHUNK = 1 << 20
-#: Bytes that the kernel copies in one call, after which a long copy may end if its task was cancelled.
+#: Bytes that the kernel copies in one call. Cancellation is checked between calls.
 STRIDE = 8 * CHUNK
 
 
 @dataclass(frozen=True)
 class FileInfo:
-    """What a set knows of a stored file.
+    """The metadata of a stored file.
 
     :param name: its name in the set, with its folder.
-    :param size: bytes.
-    :param modified: when its content was last written.
-    :param content_type: the media type that its name stands for.
-    :param etag: changes whenever the content may have; unquoted.
+    :param size: its size in bytes.
+    :param modified: when its content was last written, with a time zone.
+    :param content_type: its media type, guessed from its name.
+    :param etag: its entity tag, without quotes. It changes whenever the content changes.
     """
 
     name: str
@@ -36,8 +36,8 @@ class FileInfo:
 
     @classmethod
     def from_stat(cls, name: str, stat: os.stat_result) -> FileInfo:
-        # The inode tells two versions apart that were written within one tick of the file system's clock
-        # (4 ms on ext4): with time and size alone, a client could join the halves of both by If-Range.
+        # The inode number is needed if two versions of the same size are written within one tick of the file system's
+        # clock. Otherwise a client with If-Range (RFC 9110, section 13.1.5) could combine parts of both.
         return cls(
             name=name,
             size=stat.st_size,
@@ -48,20 +48,24 @@ class FileInfo:
 
 
 class StoredFile:
-    """A stored file, open for reading; a context manager. Iterating it yields chunks of at most 1 MiB."""
+    """A stored file, open for reading. It is a context manager. Iterating over it yields chunks of at most 1 MiB.
+
+    :param file: the open file, unbuffered.
+    :param info: the metadata of the open file.
+    """
 
     def __init__(self, file: BinaryIO, info: FileInfo) -> None:
         #: The open file, unbuffered.
         self.file = file
-        #: What is known of the very file that is open, whatever its name is given to meanwhile.
+        #: Metadata of the open file, even if its name has been reused since.
         self.info: FileInfo = info
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to ``size`` bytes, or all that are left; ``b""`` at the end."""
+        """Read up to ``size`` bytes, or all that are left if it is negative. At the end, return ``b""``."""
         return self.file.read(size) or b""
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move to a position, as :meth:`io.IOBase.seek` does."""
+        """Move to a position and return it, see :meth:`io.IOBase.seek`."""
         return self.file.seek(offset, whence)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""An object store as a storage: the only room that knows obstore."""
+"""The storage for object stores. Only this package uses obstore."""
 
 from .storage import ObjectStorage
 

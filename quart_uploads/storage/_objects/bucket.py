@@ -1,9 +1,8 @@
-"""A bucket, through obstore: S3 and what speaks its protocol, Google, Azure, and memory for tests.
+"""The client of a bucket, through obstore: S3 and compatible stores, Google, Azure, and memory for tests.
 
-Only obstore's blocking calls are used, in the worker threads that other storages are used in, too. A thread of its
-async calls drops Python objects after it has told the event loop the result. If the interpreter ends at that moment,
-it aborts: 135 of 480 short processes did that used ``put_async`` or ``open_writer_async``, and none of 960 that made
-the blocking calls (obstore 0.12.1).
+Only the blocking calls of obstore are used, in the worker threads of the library. Its async calls (``put_async``,
+``open_writer_async``) drop Python objects in a thread of their own after the event loop has the result. If the
+interpreter ends at that moment, the process aborts (obstore 0.12.1).
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ from obstore.store import MemoryStore, from_url
 from ..._redaction import secrets_of, without_secrets
 from .options import checked
 
-#: Parts that are on their way at the same time. Each takes its size of memory.
+#: Number of parts to send at the same time. Each part is kept in memory.
 CONCURRENCY = 2
 
-# What is asked for by a request that stores something, for messages.
+# The verb for requests that store an object, for messages.
 _WRITE = "write to"
 
-# Where obstore finds keys that are not in the options.
+# Prefixes of the environment variables in which obstore finds keys that are not in the options.
 _VARIABLES = ("AWS_", "AZURE_", "GOOGLE_")
 
 _memories: dict[str, MemoryStore] = {}
 
 
 class Found(NamedTuple):
-    """What is known of an object, and what is stored with it."""
+    """The metadata of an object: size in bytes, time of the last change, quoted ETag and attributes."""
 
     size: int
     modified: datetime
@@ -51,20 +50,20 @@ class Found(NamedTuple):
 
 
 class Bucket:
-    """obstore's client of a folder in a bucket. Its errors are those of the operating system, and tell no secret.
+    """The client of a folder in a bucket. Its methods raise :exc:`OSError` with an errno, and no message has secrets.
 
     :param url: ``s3://bucket/folder``, ``gs://...``, ``az://container/...``, or ``memory://name/...``.
-    :param options: those of obstore's store, with ``client_options`` and ``retry_config`` among them.
-    :param owner: what uses it, for messages: "The upload set 'photos'".
-    :raises ValueError: the URL or an option makes no sense. The message is only the reason, without secrets.
+    :param options: the options of obstore's store, including ``client_options`` and ``retry_config``.
+    :param owner: the subject of messages, such as "The upload set 'photos'".
+    :raises ValueError: the URL or an option is invalid. The message only has the reason.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], owner: str) -> None:
         scheme, _, place = url.partition("://")
         name, _, folder = place.partition("/")
         if set(name) & set("@:?#") or set(folder) & set("?#"):
-            # Keys have slashes: "s3://key:sec/ret@bucket" has its "@" in what looks like the folder.
-            raise ValueError("a destination has no more than a bucket and a folder, and keys belong elsewhere")
+            # Secret keys may contain slashes: in "s3://key:sec/ret@bucket" the "@" is in the folder.
+            raise ValueError("a destination has no more than a bucket and a folder. Put keys into the store's options")
         self._owner = owner
         self._scheme = scheme.lower()
         self._folder = folder.strip("/")
@@ -74,11 +73,11 @@ class Bucket:
         secrets = secrets_of({**environment, **options})
 
         def shown(error: BaseException) -> Exception:
-            # A function, as its repr does not show what it knows.
+            # A closure, because its repr does not show the secrets.
             return _without_secrets(error, secrets)
 
         self._shown = shown
-        # Made without a request, and before the first one no thread is started, so that a server may fork.
+        # This sends no request and starts no thread, so the server may still fork.
         if self.is_remote:
             self._store: Any = self._connected(checked(options, self._scheme))
         else:
@@ -86,15 +85,15 @@ class Bucket:
 
     @property
     def is_remote(self) -> bool:
-        """Whether a network is between it and this process."""
+        """True if the bucket is accessed over a network."""
         return self._scheme != "memory"
 
     def location(self, name: str) -> str:
-        """Return the URL that names an object; it cannot be fetched."""
+        """Return the URL that names an object, for people to read. It cannot be fetched."""
         return "/".join(part for part in (self.root, self._folder, name) if part)
 
     def key(self, name: str) -> str:
-        """Return what an object is called in the whole bucket."""
+        """Return the key of an object in the whole bucket."""
         return "/".join(part for part in (self._folder, name) if part)
 
     def _connected(self, options: dict[str, Any]) -> Any:
@@ -108,14 +107,18 @@ class Bucket:
         raise ValueError(_summary(shown)) from shown
 
     def create(self, name: str, content: bytes, attributes: Any) -> None:
-        """Store an object in one request, on the condition that there is none of its name.
+        """Store an object in one request, on the condition that its name is free.
 
-        :raises FileExistsError: there is one, or the store says so.
+        :raises FileExistsError: the store reports that the name is taken.
+        :raises OSError: another error occurred.
         """
         self._put(name, content, attributes, "create")
 
     def put(self, name: str, content: bytes, attributes: Any) -> None:
-        """Store an object in one request, in the place of what has its name."""
+        """Store an object in one request. An object of the same name is replaced.
+
+        :raises OSError: the store refused it or cannot be reached.
+        """
         self._put(name, content, attributes, "overwrite")
 
     def _put(self, name: str, content: bytes, attributes: Any, mode: Any) -> None:
@@ -123,25 +126,29 @@ class Bucket:
             obstore.put(self._store, self.key(name), content, attributes=attributes, mode=mode, use_multipart=False)
 
     def start_multipart(self, name: str, attributes: Any, part_size: int) -> MultipartUpload:
-        """Start an upload that stores an object in parts, in the place of what has its name when it is complete."""
+        """Start a multipart upload. When it is completed, it replaces an object of the same name.
+
+        :param part_size: the size of a part in bytes.
+        """
         writer = obstore.open_writer(
             self._store, self.key(name), attributes=attributes, buffer_size=part_size, max_concurrency=CONCURRENCY
         )
         return MultipartUpload(writer, self._translating_errors)
 
     def look(self, name: str) -> Found:
-        """Return what is known of an object.
+        """Return the metadata of an object.
 
-        :raises FileNotFoundError: there is none of this name.
+        :raises FileNotFoundError: there is no object of this name.
+        :raises OSError: another error occurred.
         """
-        # Unlike head(), it tells the attributes.
+        # obstore.head() does not return the attributes.
         with self._translating_errors("look into"):
             result = obstore.get(self._store, self.key(name), options={"head": True})
             meta, attributes = result.meta, dict(result.attributes)
         return Found(meta["size"], meta["last_modified"], meta["e_tag"] or "", attributes)
 
     def has(self, name: str) -> bool:
-        """Return True if there is an object of this name, of whatever kind."""
+        """Return True if there is an object of this name, even if it only reserves the name."""
         try:
             self.look(name)
         except FileNotFoundError:
@@ -149,21 +156,22 @@ class Bucket:
         return True
 
     def fetch(self, name: str, start: int, stop: int, etag: str) -> bytes:
-        """Return a part of an object, if it is still the one that has this ETag.
+        """Return the bytes of an object from ``start`` up to ``stop``, if it still has this ETag.
 
-        :raises OSError: with ESTALE, it has been replaced.
+        :param etag: the ETag without quotes; ``""`` for no check.
+        :raises OSError: the bytes could not be read. With ESTALE, the object was replaced.
         """
         options: Any = {"range": (start, stop), "if_match": f'"{etag}"' if etag else None}
         with self._translating_errors(f"read {name!r} from"):
             return bytes(obstore.get(self._store, self.key(name), options=options).bytes())
 
     def delete(self, name: str) -> None:
-        """Remove an object. Stores do not tell whether there was one."""
+        """Delete an object. It is no error if there is none, because stores do not report that."""
         with self._translating_errors(f"delete {name!r} from"):
             obstore.delete(self._store, self.key(name))
 
     def list(self, folder: str) -> Iterator[tuple[str, int]]:
-        """Yield the names of the objects in a folder and below it, and their sizes."""
+        """Yield the name and the size in bytes of each object in a folder and its subfolders."""
         start = len(self._folder) + 1 if self._folder else 0
         with self._translating_errors("list"):
             for batch in obstore.list(self._store, self.key(folder) or None, chunk_size=1000):
@@ -171,15 +179,15 @@ class Bucket:
                     yield meta["path"][start:], meta["size"]
 
     def sign(self, name: str, seconds: int) -> str:
-        """Return a URL by which everybody can fetch an object for some time."""
+        """Return a URL with which everyone can fetch an object for so many seconds."""
         with self._translating_errors("sign a URL for"):
             return obstore.sign(self._store, "GET", self.key(name), timedelta(seconds=seconds))
 
     @contextmanager
     def _translating_errors(self, doing: str) -> Iterator[None]:
-        """Turn the errors of obstore into those of the operating system.
+        """Turn errors of obstore into :exc:`OSError` with an errno.
 
-        :param doing: what is done, for the message: a verb and its preposition.
+        :param doing: the verb and its preposition, for the message.
         """
         _refuse_fork()
         try:
@@ -188,7 +196,7 @@ class Bucket:
             if not isinstance(error, BaseError | ValueError | OSError) and not _is_panic(error):
                 raise
             if isinstance(error, OSError) and error.errno is not None:
-                raise  # those of obstore have no number
+                raise  # it is not from obstore, whose errors have no errno
             shown = self._shown(error)
             code, advice = _explained(shown)
             if doing == _WRITE and code in (errno.ETIMEDOUT, errno.ECONNRESET):
@@ -198,10 +206,10 @@ class Bucket:
 
 
 class MultipartUpload:
-    """An upload in parts, of which nothing is there before it is complete.
+    """A multipart upload. No object exists before it is complete.
 
-    :param writer: obstore's.
-    :param translating_errors: the context to call it in.
+    :param writer: the writer of obstore.
+    :param translating_errors: the context manager in which the writer is called.
     """
 
     def __init__(self, writer: Any, translating_errors: Any) -> None:
@@ -209,19 +217,28 @@ class MultipartUpload:
         self._translating_errors = translating_errors
 
     def write(self, data: bytes | memoryview) -> None:
-        """Add to it. Waits if too much is on its way."""
+        """Append data. This blocks while too many parts are being sent.
+
+        :raises OSError: the store refused a part or cannot be reached.
+        """
         with self._translating_errors(_WRITE):
             self._writer.write(data)
 
     def complete(self) -> None:
-        """Make it the object of its name. If that fails, it is aborted."""
+        """Complete the upload, so that the object exists. If that fails, the upload is aborted.
+
+        :raises OSError: the store refused it or cannot be reached.
+        """
         with self._translating_errors(_WRITE):
             self._writer.close()
 
     def abort(self) -> None:
-        """Take it back."""
+        """Abort the upload, so that the store deletes its parts.
+
+        :raises OSError: the store refused it or cannot be reached.
+        """
         with self._translating_errors("take back what was sent to"):
-            # Leaving its context by an error is how a writer is told to abort. close() would complete it.
+            # A writer only aborts if its context is left by an exception. close() would complete the upload.
             self._writer.__exit__(InterruptedError, InterruptedError(), None)
 
 
@@ -229,24 +246,24 @@ _first_process: int | None = None
 
 
 def _refuse_fork() -> None:
-    # obstore's threads are not in a child process, which would wait for them for ever.
+    # The threads of obstore do not exist in a forked child process, so every call there would wait forever.
     global _first_process
     if _first_process is None:
         _first_process = os.getpid()
     elif _first_process != os.getpid():
         raise RuntimeError(
-            "Object storage was used before this process was forked, which obstore does not survive: "
-            "use upload sets only in the workers, or start these by 'spawn'"
+            "Object storage was used before this process was forked, and obstore does not work after a fork: "
+            "use upload sets only in the workers, or start the workers by 'spawn'"
         )
 
 
 def _is_panic(error: BaseException) -> bool:
-    # Rust code that has failed. Its class cannot be imported, and is no Exception.
+    # A panic of Rust code. Its class cannot be imported, and is not a subclass of Exception.
     return type(error).__module__ == "pyo3_runtime"
 
 
 def _without_secrets(error: BaseException, secrets: set[str]) -> Exception:
-    """Return an error as it may be printed: itself, or one that says the same without secrets."""
+    """Return an error without secrets in its message: the same object, or a new one if its message has some."""
     text = str(error)
     shown = without_secrets(text, secrets)
     if not isinstance(error, Exception):
@@ -257,7 +274,7 @@ def _without_secrets(error: BaseException, secrets: set[str]) -> Exception:
 
 
 def _explained(error: Exception) -> tuple[int, str]:
-    """Return the number of the error of an operating system that comes closest, and what to do."""
+    """Return the errno that comes closest to an error of obstore, and an explanation with advice."""
     if isinstance(error, FileNotFoundError):
         return errno.ENOENT, "there is no such object or bucket"
     if isinstance(error, AlreadyExistsError):
@@ -283,6 +300,6 @@ def _explained(error: Exception) -> tuple[int, str]:
 
 
 def _summary(error: Exception) -> str:
-    """The first line of an error, without the store's XML."""
+    """Return the first line of an error message, without the XML of the store."""
     line = str(error).partition("\n")[0].partition("<?xml")[0]
     return " ".join(line.split())[:300].rstrip(" :.-")

@@ -1,7 +1,7 @@
-"""The options of an object store's client: checked before obstore sees them.
+"""Check the options of an object store's client before they are passed to obstore.
 
-obstore passes over some wrong options without a word, calls others wrong without their name, and panics at others, at
-the start or at every request: a traceback of Rust on stderr, and an error that no ``except Exception`` catches.
+obstore ignores some wrong options, and reports others without their name. Other wrong options make it panic, at the
+start or at every request. A panic prints a Rust traceback to stderr, and ``except Exception`` does not catch it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-# A wrong endpoint is an error within about 15 seconds. obstore alone would try for 3 minutes.
+# With these values, a request to a wrong endpoint fails in seconds. The defaults of obstore retry for 3 minutes.
 _CLIENT_OPTIONS = {"connect_timeout": "5s", "timeout": "15s"}
 _RETRY_CONFIG = {"max_retries": 3, "retry_timeout": 10, "backoff": {"init_backoff": 0.1, "max_backoff": 2, "base": 2}}
 
-# What obstore knows of its HTTP client.
+# The options of obstore's HTTP client.
 _CLIENT = frozenset(
     "allow_http allow_invalid_certificates connect_timeout default_content_type default_headers "
     "disable_system_certificates http1_only http2_keep_alive_interval http2_keep_alive_timeout "
@@ -28,11 +28,12 @@ _RETRY = frozenset({"max_retries", "retry_timeout", "backoff"})
 _BACKOFF = frozenset({"init_backoff", "max_backoff", "base"})
 _DURATIONS = frozenset({"retry_timeout", "init_backoff", "max_backoff"})
 
-# More seconds than that are no timedelta, or none of Rust's.
+# Maximum number of seconds. Larger values overflow timedelta or the duration type of Rust.
 _MOST = 1_000_000_000
 
 _ENDPOINTS = ("endpoint", "endpoint_url", "endpoint_url_s3", "endpoint_url_sts")
-# Client options that are given, such as ours, are used in the place of AWS_ALLOW_HTTP and the like.
+# If client options are passed, obstore ignores AWS_ALLOW_HTTP and similar variables. So the endpoints in these
+# variables are checked for "http://", too.
 _ENVIRONMENT = {
     "s3": ("AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"),
     "az": ("AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
@@ -40,11 +41,11 @@ _ENVIRONMENT = {
 
 
 def checked(options: Mapping[str, Any], scheme: str) -> dict[str, Any]:
-    """Return the options to make obstore's store with.
+    """Return the options for obstore's store.
 
-    :param options: those of the config.
-    :param scheme: of the store's URL: ``s3``, ``gs`` or ``az``.
-    :raises ValueError: one is wrong. It is named, and its value is not, as that may be a secret.
+    :param options: the options from the config.
+    :param scheme: the scheme of the store's URL: ``s3``, ``gs`` or ``az``.
+    :raises ValueError: an option is wrong. The message has its name, but not its value, which may be a secret.
     """
     given = dict(options)
     client = _mapping(given.pop("client_options", None), "client_options")
@@ -60,7 +61,7 @@ def checked(options: Mapping[str, Any], scheme: str) -> dict[str, Any]:
     for name, value in endpoints.items():
         _check_endpoint(name, value)
     if any(value.startswith("http://") for value in endpoints.values()):
-        client.setdefault("allow_http", True)  # whoever gives such an endpoint means it
+        client.setdefault("allow_http", True)  # the endpoint was chosen on purpose
     return {**given, "client_options": client, "retry_config": _retry_config({**_RETRY_CONFIG, **retry})}
 
 
@@ -74,7 +75,7 @@ def _check_option(name: Any, value: Any) -> None:
         )
     if plain in _RETRY or plain in _BACKOFF:
         place = "'retry_config'" if plain in _RETRY else "'backoff' in 'retry_config'"
-        raise ValueError(f"{name!r} is about trying again, so put it into {place}")
+        raise ValueError(f"{name!r} is an option for retries, so put it into {place}")
     if plain == "url":
         raise ValueError("'url' is no option: the destination is the URL, and 'endpoint' the host of the store")
     if plain == "credential_provider":
@@ -85,14 +86,14 @@ def _check_option(name: Any, value: Any) -> None:
     elif not isinstance(value, str | bool):
         raise ValueError(f"{name!r} must be a string, and is of type {type(value).__name__}")
     elif isinstance(value, str) and "service_account" not in plain and not value.isprintable():
-        # It gets into a header. A file that a key was read from ends with a line break.
+        # The value is sent in a header. A key that was read from a file often ends with a line break.
         raise ValueError(f"{name!r} has a line break or another control character in it")
 
 
 def _check_client_option(name: Any, value: Any) -> None:
     _check_name(name)
     if name in _RETRY or name in _BACKOFF:
-        raise ValueError(f"{name!r} is about trying again: put it into 'retry_config' and not into 'client_options'")
+        raise ValueError(f"{name!r} is an option for retries: put it into 'retry_config' and not into 'client_options'")
     if name == "default_headers":
         _mapping(value, name)
     elif not isinstance(value, str | bytes | bool | timedelta):
@@ -101,7 +102,7 @@ def _check_client_option(name: Any, value: Any) -> None:
 
 
 def _retry_config(config: Mapping[str, Any], names: frozenset[str] = _RETRY, place: str = "retry_config") -> Any:
-    """Return what obstore takes. A config that comes from JSON has no durations, so they may be seconds."""
+    """Return the retry options for obstore. Durations may be numbers of seconds, because JSON has no timedelta."""
     result: dict[str, Any] = {}
     for name, value in config.items():
         if name not in names:
@@ -123,9 +124,9 @@ def _check_endpoint(name: str, value: Any) -> None:
     problem = f"{name!r} must be a URL as https://host:port, without spaces and without a query"
     try:
         parts = urlsplit(value)
-        has_port = parts.port is None or parts.port > 0  # raises ValueError for one that is no number
+        has_port = parts.port is None or parts.port > 0  # raises ValueError if the port is not a number
     except ValueError:
-        raise ValueError(problem) from None  # its message has a part of the URL
+        raise ValueError(problem) from None  # the original message may contain a secret from the URL
     characters = value.isascii() and value.isprintable() and not set(value) & set(' "<>\\^`{|}')
     if not (parts.scheme in ("http", "https") and parts.hostname and has_port and characters):
         raise ValueError(problem)
@@ -139,7 +140,7 @@ def _is_endpoint(name: str) -> bool:
 
 
 def _plain(name: str) -> str:
-    """Return the name of an option without the prefix that the variables of the environment have."""
+    """Return the name of an option in lower case, without the prefix of the environment variables."""
     plain = name.lower()
     for prefix in ("aws_", "azure_", "google_"):
         plain = plain.removeprefix(prefix)

@@ -1,7 +1,8 @@
-"""The proof that a store keeps what no upload can do without: it is asked for once, and shown by an object of its own.
+"""Prove with a test object that a store has the features that uploads rely on. This is done once per bucket.
 
-A store that does not know ``If-None-Match`` may answer 200 and replace what has the name. No request that really stores
-a file tells that, so two requests do that store nothing of value, before the first file is stored.
+A store that does not support ``If-None-Match`` (RFC 9110, section 13.1.2) may answer 200 and replace the object that
+has the name. Requests that store files cannot detect this safely. So it is tested with an object of no value before the
+first file is stored.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from typing import Any
 
 from .bucket import Bucket
 
-#: Metadata of an object. Azure takes only names that are identifiers. The first tells two uploads apart that have the
-#: same content, and so the same ETag; the second is there while a name is only reserved.
+#: Names of an object's metadata. Azure only accepts identifiers. ID distinguishes uploads of the same content, which
+#: have the same ETag. STATE is set as long as the object only reserves a name.
 ID, STATE = "uploadid", "uploadstate"
 RESERVED = "reserved"
 
-# The least that a store takes as an upload in parts: one part, the last, may have any size (S3: others have 5 MiB).
+# The smallest content of a multipart upload. The last part may have any size (in S3, the others have at least 5 MiB).
 _PART = b"1"
 
 
@@ -32,13 +33,14 @@ _log = logging.getLogger(__name__)
 
 
 class UnsafeStore(OSError):
-    """A store does not keep what uploads need. The message is only how it was seen."""
+    """A store lacks a feature that uploads rely on. The message only says how that was detected."""
 
 
 class Proof:
-    """Something that is proven once. Threads that need it meanwhile wait, and share the outcome.
+    """A property that is proven once. Threads that need it at the same time wait and share the result.
 
-    Only a success is remembered: whether a store that was not reached, or was wrong, is right can be asked again.
+    Only a success is remembered. After a failure, the next call tries again, because the store may be reachable or
+    repaired by that time.
     """
 
     def __init__(self) -> None:
@@ -48,10 +50,10 @@ class Proof:
         self._failure: Callable[[], OSError] | None = None
 
     def require(self, prove: Callable[[], None]) -> None:
-        """Return once it is proven.
+        """Return as soon as the property is proven.
 
-        :param prove: proves it, or raises an error.
-        :raises OSError: it could not be proven by this thread, or by the one that this one has waited for.
+        :param prove: proves the property, or raises an error.
+        :raises OSError: this thread, or the thread that it waited for, could not prove the property.
         """
         if self._holds:
             return
@@ -60,12 +62,12 @@ class Proof:
             if self._holds:
                 return
             if self._failure is not None and self._attempts != attempts:
-                # Many that wait for a store which does not answer must not do so one after the other.
+                # If the store does not answer, the waiting threads must not each run into the timeout, one by one.
                 raise self._failure()
             try:
                 prove()
             except OSError as error:
-                self._failure = partial(type(error), *error.args)  # each thread adds notes to an error of its own
+                self._failure = partial(type(error), *error.args)  # a new error per thread, as each adds its own notes
                 raise
             else:
                 self._holds = True
@@ -74,7 +76,7 @@ class Proof:
 
 
 class Proofs:
-    """What is to be proven of one bucket, or is already."""
+    """The proofs for one bucket."""
 
     def __init__(self) -> None:
         self.condition: Proof = Proof()
@@ -85,34 +87,36 @@ _proofs: dict[tuple[str, bytes], Proofs] = {}
 
 
 def proofs_of(root: str, options: Mapping[str, Any]) -> Proofs:
-    """Return what is proven of a bucket, which is the same for all sets that reach it in the same way."""
-    # The environment has endpoints, too. What it had when the store's client was made is what counts.
+    """Return the proofs for a bucket. Sets that use it with the same options and environment share them."""
+    # The environment may contain endpoints. It is read now because the store's client is made at the same time.
     environment = sorted(item for item in os.environ.items() if item[0].startswith(("AWS_", "AZURE_", "GOOGLE_")))
     way = repr((sorted(options.items(), key=str), environment))
-    # A digest, as there are keys in it.
+    # A digest, because the text contains keys.
     return _proofs.setdefault((root, hashlib.sha256(way.encode(errors="surrogateescape")).digest()), Proofs())
 
 
 def prove_condition(bucket: Bucket, name: str) -> None:
-    """Prove that an object is stored on the condition that its name is free.
+    """Prove that the store refuses a conditional request to store an object if its name is taken.
 
-    :param name: a free one, which is so again in the end.
-    :raises OSError: with ENOTSUP, it is not; otherwise, the store is gone or has refused it.
+    :param name: a free name. It is free again at the end, unless the key may not delete objects.
+    :raises UnsafeStore: the store replaced the object, or does not support the condition.
+    :raises OSError: the store refused a request or cannot be reached.
     """
     with _reservation(bucket, name):
         _refuse(bucket, name, "an object")
 
 
 def prove_multipart(bucket: Bucket, name: str) -> None:
-    """Prove that an upload in parts replaces what reserves its name, and nothing else.
+    """Prove that a multipart upload replaces the object that reserves its name, and nothing else.
 
-    It cannot be completed on a condition: not every store knows that (Ceph 16 ignores it). So its name is reserved, by
-    an object that is looked at again before the upload is completed. That is safe if nothing else can be stored by the
-    name from the reservation to the end: an unfinished upload must leave the reservation as it is, with its metadata,
-    and a complete one must take its place as a whole.
+    Not every store supports a condition when a multipart upload is completed (Ceph 16 ignores it). So the name is
+    reserved by an object, which is checked again before the upload is completed. This is safe if nothing else can be
+    stored under the name from the reservation to the end. An unfinished upload must not change the reservation or its
+    metadata, and a complete one must replace it as a whole.
 
-    :param name: a free one, which is so again in the end.
-    :raises OSError: with ENOTSUP, it does not; otherwise, the store is gone or has refused it.
+    :param name: a free name. It is free again at the end, unless the key may not delete objects.
+    :raises UnsafeStore: the store does not behave like this.
+    :raises OSError: the store refused a request or cannot be reached.
     """
     with _reservation(bucket, name) as reservation:
         whole = secrets.token_hex(8)
@@ -139,12 +143,15 @@ def prove_multipart(bucket: Bucket, name: str) -> None:
 
 @contextmanager
 def _reservation(bucket: Bucket, name: str) -> Iterator[str]:
-    """Keep a name reserved, as an upload in parts does it. Its object is empty, and a store may look at the size."""
+    """Reserve a name with an empty object, and delete the object at the end. Yield the ID in its metadata.
+
+    The object is empty, like that of a real reservation, because a store might treat empty objects differently.
+    """
     token = secrets.token_hex(8)
     try:
         _create(bucket, name, b"", {ID: token, STATE: RESERVED})
     except FileExistsError as error:
-        # obstore repeats a request whose answer was lost, and then finds what the first one has stored.
+        # obstore repeats a request if its answer was lost. Then the object of the first request has the name.
         if not bucket.has(name):
             raise _unsafe("the store says of a name which nothing has that it is taken") from error
     try:
@@ -153,8 +160,8 @@ def _reservation(bucket: Bucket, name: str) -> Iterator[str]:
         try:
             bucket.delete(name)
         except OSError as error:
-            # A key that may store and not delete is a good one for uploads. The object is empty, and no set shows it.
-            _log.warning("An object that a store was tried with is left there, and can be deleted: %s", error)
+            # Uploads only need a key that may store objects. The object that stays is small, and no set shows it.
+            _log.warning("A test object could not be deleted and stays in the store. You can delete it: %s", error)
 
 
 def _refuse(bucket: Bucket, name: str, what: str) -> None:

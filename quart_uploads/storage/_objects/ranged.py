@@ -1,4 +1,4 @@
-"""A file that is read in ranges, each fetched when it is asked for."""
+"""A file object that fetches its content in ranges, as it is read."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from ..stored_file import STRIDE
 
 
 class RangedReader(RawIOBase):
-    """A file that is somewhere else.
+    """A file object for a remote file. It has no buffer.
 
-    :param size: its bytes.
-    :param fetch: returns those from a start to a stop.
+    :param size: the size of the file in bytes.
+    :param fetch: returns the bytes from a start position up to a stop position.
     """
 
     def __init__(self, size: int, fetch: Callable[[int, int], bytes]) -> None:
@@ -24,15 +24,18 @@ class RangedReader(RawIOBase):
         self._position = 0
 
     def readable(self) -> bool:
-        """It is for reading."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Any part of it can be fetched."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        """Move to a position."""
+        """Move to a position and return it. No request is sent.
+
+        :raises OSError: the position is negative (EINVAL).
+        """
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
         if start + offset < 0:
             raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
@@ -44,7 +47,7 @@ class RangedReader(RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Fetch up to so many bytes in one request, or all that are left."""
+        """Fetch up to ``size`` bytes in one request, or all that are left if it is negative or ``None``."""
         if self.closed:
             raise ValueError("I/O operation on closed file")
         if size is None or size < 0:
@@ -57,11 +60,11 @@ class RangedReader(RawIOBase):
         return data
 
     def readall(self) -> bytes:
-        """Fetch all that is left, in large pieces."""
+        """Fetch all bytes that are left, in large pieces."""
         return b"".join(iter(lambda: self.read(STRIDE), b""))
 
     def readinto(self, buffer: Any, /) -> int:
-        """Fill a buffer, as far as there are bytes."""
+        """Read bytes into a buffer, and return their number."""
         data = self.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)

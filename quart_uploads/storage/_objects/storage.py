@@ -1,4 +1,4 @@
-"""A place in an object store: S3 and what speaks its protocol, Google, Azure, and memory for tests."""
+"""A storage that keeps files in an object store: S3 and compatible stores, Google, Azure, and memory for tests."""
 
 from __future__ import annotations
 
@@ -21,21 +21,22 @@ from .proof import ID, RESERVED, STATE, Proof, UnsafeStore, proofs_of, prove_con
 from .ranged import RangedReader
 from .upload import SINGLE, ObjectUpload
 
-# Bytes of a key that S3 and Google take; Azure takes as many characters.
+# Maximum length of a key in bytes, in S3 and Google. Azure accepts as many characters.
 _MAX_KEY = 1024
 
-# Times that a name is asked for which the store says is taken, and which nothing has.
+# Maximum number of tries if the store reports that a name is taken, although no object has it.
 _TRIES = 5
 
 
 class ObjectStorage(Storage):
-    """Keeps the files of one set in a bucket. Every method blocks.
+    """A storage that keeps the files of one set in a bucket. Its methods block.
 
     :param url: ``s3://bucket/folder``, ``gs://...``, ``az://container/...``, or ``memory://name/...``.
-    :param options: those of obstore's store, with ``client_options`` and ``retry_config`` among them.
+    :param options: the options of obstore's store, including ``client_options`` and ``retry_config``.
     :param set_name: the name of the upload set, for messages.
-    :param unconditional: take a store that cannot refuse to replace an object: look first whether there is one.
-    :raises ValueError: the URL or an option makes no sense.
+    :param unconditional: if true, accept a store that cannot refuse to replace an object. Before an object is stored,
+        a separate request checks that its name is free.
+    :raises ValueError: the URL or an option is invalid.
     """
 
     def __init__(self, url: str, options: Mapping[str, Any], set_name: str, *, unconditional: bool = False) -> None:
@@ -57,22 +58,28 @@ class ObjectStorage(Storage):
         return f"ObjectStorage({self.location('')!r})"
 
     def location(self, name: str) -> str:
-        """Return the URL that names a file in its bucket; it cannot be fetched."""
+        """Return the URL that names a file in its bucket, for people to read. It cannot be fetched."""
         return self._bucket.location(name)
 
     def stage(self) -> ObjectUpload:
-        """Start an upload that nobody sees."""
+        """Start an upload. Its content is kept in memory until a multipart upload is needed."""
         return ObjectUpload(self._abort)
 
     def stage_file(self, file: LocalFile) -> ObjectUpload:
-        """Stage the content of a local file, which is read when it is published."""
+        """Stage the content of a local file. The file is read in :meth:`publish`."""
         return ObjectUpload(self._abort, file)
 
     def reserve(self, staged: ObjectUpload, target: StoredName, *, overwrite: bool = False) -> None:
-        """Take a name by an empty object, which no other method shows, and send what is there of the upload.
+        """Reserve a name, start a multipart upload, and send the content so far.
 
+        The name is reserved by an empty object, which the set does not show. With ``overwrite``, no name is reserved.
+
+        :param staged: the upload.
+        :param target: the name.
+        :param overwrite: if true, the upload will replace an object that has the name.
         :raises FileExistsError: the name is taken.
-        :raises OSError: the store refused it, is gone, or does not keep what :func:`prove_multipart` asks for.
+        :raises InvalidName: the name is too long for the store.
+        :raises OSError: the store refused a request, cannot be reached, or fails :func:`prove_multipart`.
         """
         name, attributes = self._target(staged, target)
         if not overwrite:
@@ -84,10 +91,14 @@ class ObjectStorage(Storage):
             check_cancelled()
 
     def publish(self, staged: ObjectUpload, target: StoredName, *, overwrite: bool = False) -> None:
-        """Store a small upload in one request, complete that of a large one.
+        """Store a small upload in one request, or complete the multipart upload of a large one.
 
-        :raises FileExistsError: the name is taken, or what was put there to reserve it is gone.
-        :raises OSError: the store refused it, is gone, or does not keep what :func:`prove_condition` asks for.
+        :param staged: the upload.
+        :param target: the name.
+        :param overwrite: if true, replace an object that has the name.
+        :raises FileExistsError: the name is taken, or the object that reserved it is gone.
+        :raises InvalidName: the name is too long for the store.
+        :raises OSError: the store refused a request, cannot be reached, or fails the proof that is needed.
         """
         if staged.writer is None and staged.size <= SINGLE:
             name, attributes = self._target(staged, target)
@@ -109,7 +120,7 @@ class ObjectStorage(Storage):
         try:
             writer.complete()
         except FileNotFoundError:
-            # obstore repeats a request whose answer was lost, and then the store knows of no such upload any more.
+            # obstore repeats a request if its answer was lost. Then the upload is complete and the store has none.
             if not self._has_become(staged, str(target)):
                 raise
 
@@ -118,22 +129,24 @@ class ObjectStorage(Storage):
         return attributes.get(ID) == staged.id and STATE not in attributes
 
     def withdraw(self, staged: ObjectUpload, target: StoredName) -> None:
-        """Undo :meth:`reserve` and :meth:`publish`, unless another has the name by now.
+        """Undo :meth:`reserve` and :meth:`publish`, unless another upload has the name now.
 
-        Looking and deleting are two requests: what somebody stores by the same name between them is deleted.
+        The check and the deletion are two requests. An object that is stored under the name between them is deleted.
+
+        :raises OSError: the store refused a request or cannot be reached.
         """
         self._abort(staged)
         self._remove(staged)
 
     def _abort(self, staged: ObjectUpload) -> None:
-        """Take back a multipart upload that is not complete, and what reserves its name."""
+        """Abort an unfinished multipart upload, and delete the object that reserves its name."""
         writer, staged.writer = staged.writer, None
         if writer is None:
             return
         try:
             writer.abort()
         except TimeoutError:
-            staged.name = None  # it would not answer the next request either, and its caller waits
+            staged.name = None  # skips the next request, which would run into the timeout as well
             raise
         finally:
             self._remove(staged)
@@ -147,20 +160,20 @@ class ObjectStorage(Storage):
         return (self._attributes(str(staged.name)) or {}).get(ID) == staged.id
 
     def _attributes(self, name: str) -> dict[str, str] | None:
-        """Return what is stored with an object, ``None`` if there is none of this name."""
+        """Return the attributes of an object; ``None`` if there is no object of this name."""
         try:
             return self._bucket.look(name).attributes
         except FileNotFoundError:
             return None
 
     def _create(self, staged: ObjectUpload, name: str, content: bytes, attributes: dict[str, str]) -> None:
-        """Store an object by a name that is free.
+        """Store an object if its name is free.
 
-        :raises FileExistsError: it is not.
+        :raises FileExistsError: the name is taken.
         """
         if self._is_unconditional and self._bucket.has(name):
             raise FileExistsError(errno.EEXIST, "The name is taken", self.location(name))
-        staged.name = name  # even if the answer is lost
+        staged.name = name  # set before the request: if its answer is lost, the object may be stored
         if self._is_unconditional:
             self._bucket.put(name, content, attributes)
         else:
@@ -173,9 +186,9 @@ class ObjectStorage(Storage):
             except FileExistsError:
                 there = self._attributes(name)
                 if there is None:
-                    continue  # it was deleted meanwhile, for which S3 answers 409 and wants the request again
+                    continue  # it was deleted in the meantime. S3 then answers 409 and asks to repeat the request
                 if there.get(ID) == staged.id:
-                    return None  # obstore repeats a request whose answer was lost, and finds what the first has stored
+                    return None  # the answer was lost, and obstore repeated the request: the first one stored it
                 staged.name = None
                 raise
         raise OSError(
@@ -188,7 +201,7 @@ class ObjectStorage(Storage):
     def _require(self, proof: Proof, prove: Callable[[Bucket, str], None]) -> None:
         if self._is_unconditional:
             return
-        # A dotfile is no file of a set.
+        # A dotfile, because sets do not show it.
         name = f".probe-{secrets.token_hex(8)}"
         try:
             proof.require(partial(prove, self._bucket, name))
@@ -204,7 +217,10 @@ class ObjectStorage(Storage):
         return f"UPLOADED_{self._set_name.upper()}_{key}"
 
     def _target(self, staged: ObjectUpload, target: StoredName) -> tuple[str, dict[str, str]]:
-        """Return the name and the attributes of the object that an upload becomes."""
+        """Return the name and the attributes for the object of an upload.
+
+        :raises InvalidName: the name is too long.
+        """
         name = str(target)
         if not self._fits(name):
             raise InvalidName(
@@ -213,18 +229,19 @@ class ObjectStorage(Storage):
         media_type = content_type(target.basename)
         attributes = {"Content-Type": sent_type(media_type), ID: staged.id}
         if is_active(media_type):
-            # The browser must not run it in the name of the host that the bucket is served by.
+            # Browsers must not run it as a page of the host that serves the bucket.
             attributes["Content-Disposition"] = "attachment"
         return name, attributes
 
     def is_taken(self, target: StoredName) -> bool:
-        """Tell whether there is an object of this name, be it one that only reserves it."""
+        """Return True if there is an object of this name, even if it only reserves the name."""
         return self._bucket.has(str(target))
 
     def stat(self, name: str) -> FileInfo:
-        """Return what is known of a file.
+        """Return the metadata of a file.
 
         :raises FileNotFoundError: the set has no such file.
+        :raises OSError: the store refused the request or cannot be reached.
         """
         if is_hidden(name) or not is_stored(name) or not self._fits(name):
             raise not_found(name)
@@ -237,37 +254,48 @@ class ObjectStorage(Storage):
         return FileInfo(name, found.size, found.modified, content_type(name), found.etag.removeprefix("W/").strip('"'))
 
     def open(self, name: str) -> StoredFile:
-        """Open a file for reading. It is fetched piece by piece, as it is read.
+        """Open a file for reading. Its content is fetched piece by piece, as it is read.
+
+        Reading raises :exc:`OSError`: with ESTALE if the file was replaced, with another errno if the store failed.
 
         :raises FileNotFoundError: the set has no such file.
-        :raises OSError: while it is read, with ESTALE, it has been replaced; otherwise, the store is gone.
+        :raises OSError: the store refused the request or cannot be reached.
         """
         info = self.stat(name)
         return StoredFile(cast(BinaryIO, RangedReader(info.size, partial(self._fetch, info))), info)
 
     def _fetch(self, info: FileInfo, start: int, stop: int) -> bytes:
-        # It may have been replaced since it was opened, and two files must not become one.
+        # The ETag is checked: if the file was replaced since it was opened, parts of both must not be mixed.
         return self._bucket.fetch(info.name, start, stop, info.etag)
 
     def delete(self, name: str) -> None:
-        """Remove a file.
+        """Delete a file.
 
         :raises FileNotFoundError: the set has no such file.
+        :raises OSError: the store refused a request or cannot be reached.
         """
-        self.stat(name)  # stores do not tell whether there was something to delete
+        self.stat(name)  # stores do not report that there was nothing to delete
         self._bucket.delete(name)
 
     def list(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of the files in a folder and in those below it, in the order of the names."""
+        """Yield the names of the files in a folder and its subfolders, sorted by their segments.
+
+        :raises OSError: the store refused a request or cannot be reached.
+        """
         found: list[tuple[list[str], str]] = []
         for name, size in self._bucket.list(folder):
             if is_stored(name) and (size or self.exists(name)):
                 found.append((name.split("/"), name))
-        for _, name in sorted(found):  # stores sort by the whole key, in which "a.b" goes before "a/b"
+        for _, name in sorted(found):  # stores sort by the whole key, where "a.b" comes before "a/b"
             yield name
 
     def sign(self, name: str, seconds: int) -> str:
-        """Return a URL by which everybody can fetch a file for some time."""
+        """Return a URL with which everyone who has it can fetch a file.
+
+        :param name: the name of the file.
+        :param seconds: how long the URL is valid, in seconds.
+        :raises OSError: there are no credentials to sign a URL with.
+        """
         return self._bucket.sign(name, seconds)
 
     def _fits(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""An upload on its way into an object store."""
+"""A staged upload of an object store."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from ..base import LocalFile, StagedUpload
 
-#: Bytes that one request stores. More are sent as a multipart upload, in parts of this size, of which S3 takes 10,000.
+#: Maximum number of bytes to store in one request. Larger uploads are sent in parts of this size. S3 accepts 10,000.
 SINGLE = 8 << 20
 
 
 class ObjectUpload(StagedUpload):
-    """An upload that is in memory while one request can store it, and from then on in a multipart upload.
+    """An upload that is kept in memory while it is small, and sent as a multipart upload when it is larger.
 
-    :param abort: takes a multipart upload back.
+    :param abort: aborts the multipart upload.
     :param source: a local file that has the content. It is read when the upload is published.
     """
 
@@ -25,11 +25,11 @@ class ObjectUpload(StagedUpload):
         source: LocalFile | None = None,
     ) -> None:
         self.size: int = 0 if source is None else source.size
-        #: Tells it from another upload of the same content.
+        #: Distinguishes this upload from others of the same content.
         self.id: str = secrets.token_hex(8)
-        #: The name of the object that is, or may be, there because of it.
+        #: The name of the object that this upload has stored, or may have stored if an answer was lost.
         self.name: str | None = None
-        #: The :class:`MultipartUpload` that is under way.
+        #: The :class:`MultipartUpload` in progress.
         self.writer: Any = None
         self._abort = abort
         self._source = source
@@ -38,7 +38,7 @@ class ObjectUpload(StagedUpload):
     def write(self, data: bytes | memoryview) -> None:
         """Append all of the data.
 
-        :raises OSError: the store refused it, or is gone.
+        :raises OSError: the store refused it or cannot be reached.
         """
         self.size += len(data)
         if self.writer is None:
@@ -48,15 +48,15 @@ class ObjectUpload(StagedUpload):
 
     @property
     def needs_name(self) -> bool:
-        """Whether it is more than one request can store."""
+        """True if the content is too large for one request, and no multipart upload was started."""
         return self.writer is None and self._source is None and self.size > SINGLE
 
     def content(self) -> bytes:
-        """Return what was not sent, of which there is little."""
+        """Return the content that was not sent yet. It is called only for small uploads."""
         return b"".join(self._pieces if self._source is None else self._source.chunks())
 
     def take_content(self) -> Iterator[bytes]:
-        """Yield what was not sent, and forget it."""
+        """Yield the content that was not sent yet, and drop it from memory."""
         if self._source is not None:
             yield from self._source.chunks()
         pieces, self._pieces = self._pieces[::-1], []
@@ -64,6 +64,9 @@ class ObjectUpload(StagedUpload):
             yield pieces.pop()
 
     def close(self) -> None:
-        """Let go of it; if it was not published, nothing is left of it. Closing it again does nothing."""
+        """Free the memory, and abort an unfinished multipart upload. Closing it again does nothing.
+
+        :raises OSError: the upload could not be aborted.
+        """
         self._pieces = []
         self._abort(self)
