@@ -27,7 +27,7 @@ autodoc_preserve_defaults = True
 nitpick_ignore_regex = [
     ("py:class", r"(collections\.abc|datetime|flask\.app|quart\.(app|wrappers)|werkzeug)\..*|Headers|Namespace"),
     ("py:class", r"Path|StrPath|Destination|S|quart_uploads\._config\.(App|ConfigurableSet)"),
-    ("py:exc", r"BadRequest|RequestEntityTooLarge"),
+    ("py:exc", r"BadRequest|RequestEntityTooLarge|asyncio\..*"),
     ("py:meth", r"io\..*"),
 ]
 

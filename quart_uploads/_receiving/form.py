@@ -204,10 +204,40 @@ class BaseFormReader(Generic[P]):
     """The parts of a form, in the order sent.
 
     Read a part before you ask for the next one. What you do not read of it is passed over.
+
+    :param request: the request, of either framework.
+    :param is_unread: False if its form was read before.
+    :param receive: see :class:`Reading`.
+    :param block: see :class:`Reading`.
+    :param on_progress: is called with the part, the bytes of the body so far, and those that the client announced.
+    :raises RuntimeError: the form was read before.
     """
 
-    _reading: Reading | None = None
-    _part: P | None = None
+    def __init__(
+        self,
+        request: Any,
+        is_unread: bool,
+        receive: Callable[[bool], Any],
+        block: Callable[[Callable[[], None]], Any],
+        on_progress: Callable[[P, int, int | None], Any] | None,
+    ) -> None:
+        if not is_unread:
+            raise RuntimeError("The form was read already: call receive once, and before request.form or request.files")
+        self._reading: Reading | None = None
+        if request.mimetype == "multipart/form-data":
+            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
+            self._reading = Reading(request.content_type or "", limits, receive, block)
+        self._part: P | None = None
+        self._received = 0
+        self._total: int | None = request.content_length
+        self._on_progress = on_progress
+
+    def report(self, data: bytes | None) -> Any:
+        """Report that some bytes of the body arrived, and return what the app's hook returned."""
+        self._received += len(data or b"")
+        if data and self._part is not None and self._on_progress is not None:
+            return self._on_progress(self._part, self._received, self._total)
+        return None
 
     def current(self, part: BasePart, first: bool = False) -> Reading:
         """Return the reading of the current part.

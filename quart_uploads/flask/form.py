@@ -10,7 +10,7 @@ from typing import IO, Any
 
 from flask import Request
 
-from .._receiving import BaseFormReader, BasePart, BaseReceivedFile, FormLimits, Reading
+from .._receiving import BaseFormReader, BasePart, BaseReceivedFile
 from .._threads import drive
 from ..storage import CHUNK
 from ._compat import take_form
@@ -76,15 +76,8 @@ class FormReader(BaseFormReader[Part]):
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
-        if not take_form(request):
-            raise RuntimeError("The form was read already: call receive once, and before request.form or request.files")
-        if request.mimetype == "multipart/form-data":
-            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-            self._reading = Reading(request.content_type or "", limits, self._receive, call)
+        super().__init__(request, take_form(request), self._receive, call, on_progress)
         self._stream = request.stream
-        self._received = 0
-        self._total = request.content_length
-        self._on_progress = on_progress
 
     def __iter__(self) -> FormReader:
         return self
@@ -100,7 +93,5 @@ class FormReader(BaseFormReader[Part]):
 
     def _receive(self, may_pause: bool) -> bytes:
         data = self._stream.read(READ)
-        self._received += len(data)
-        if data and self._part is not None and self._on_progress is not None:
-            self._on_progress(self._part, self._received, self._total)
+        self.report(data)
         return data

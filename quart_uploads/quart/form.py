@@ -11,7 +11,7 @@ from typing import Any
 from quart import Request
 from quart.datastructures import FileStorage as QuartFileStorage
 
-from .._receiving import BaseFormReader, BasePart, BaseReceivedFile, FormLimits, Reading
+from .._receiving import BaseFormReader, BasePart, BaseReceivedFile
 from .._threads import drive_async, drive_inline, in_thread
 from ._compat import take_form
 from .body import UploadBody
@@ -75,15 +75,8 @@ class FormReader(BaseFormReader[Part]):
     """
 
     def __init__(self, request: Request, on_progress: ProgressHook | None = None) -> None:
-        if not take_form(request):
-            raise RuntimeError("The form was read already: call receive once, and before request.form or request.files")
-        if request.mimetype == "multipart/form-data":
-            limits = FormLimits(request.max_form_memory_size, request.max_form_parts)
-            self._reading = Reading(request.content_type or "", limits, self._receive, in_thread)
+        super().__init__(request, take_form(request), self._receive, in_thread, on_progress)
         self._body = request.body
-        self._received = 0
-        self._total: int | None = request.content_length
-        self._on_progress = on_progress
 
     def __aiter__(self) -> FormReader:
         return self
@@ -102,9 +95,7 @@ class FormReader(BaseFormReader[Part]):
             data = await self._body.get(PAUSE if may_pause else None)
         else:  # UPLOADS_STREAMING is off
             data = await anext(aiter(self._body), b"")
-        self._received += len(data or b"")
-        if data and self._part is not None and self._on_progress is not None:
-            told = self._on_progress(self._part, self._received, self._total)
-            if isawaitable(told):
-                await told
+        reported = self.report(data)
+        if isawaitable(reported):
+            await reported
         return data

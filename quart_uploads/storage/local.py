@@ -30,7 +30,7 @@ class LocalStorage(Storage):
     """A storage that keeps the files of one set in a directory, on a POSIX system. Its methods block.
 
     :param root: the path of the directory. It is made when the first file is staged.
-    :param fsync: if true, :meth:`publish` returns only after the file is on the disk.
+    :param fsync: if true, ``publish`` returns only after the file is on the disk.
     """
 
     def __init__(self, root: str, *, fsync: bool = False) -> None:
