@@ -51,7 +51,7 @@ _ENDS = "._ \u200c\u200d"
 class StoredName(NamedTuple):
     """The name of a file within its set, as folder and basename. ``str()`` joins them with ``/``.
 
-    Both parts are clean. ``folder`` is empty for a file at the top of the set.
+    Both parts are safe. ``folder`` is empty for a file at the top of the set.
     """
 
     folder: str

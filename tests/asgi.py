@@ -1,4 +1,4 @@
-"""A server of one request, whose messages a test makes by hand."""
+"""A server for one request. A test makes its ASGI messages by hand."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def cut(body: bytes, size: int) -> list[bytes]:
 
 
 def in_messages(pieces: Iterable[Any]) -> Iterator[Any]:
-    """Make messages of a body."""
+    """Return the ASGI messages for a body."""
     for piece in pieces:
         yield {"type": "http.request", "body": piece, "more_body": True}
     yield {"type": "http.request", "body": b"", "more_body": False}
 
 
 class Answer:
-    """What an app has sent so far."""
+    """The messages that an app has sent so far."""
 
     def __init__(self) -> None:
         self.status = 0

@@ -1,4 +1,4 @@
-"""Cancel a coroutine where it waits for the n-th time, so that a test can do it everywhere."""
+"""Cancel a coroutine at its n-th wait, so that a test can cancel it at every wait."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 
 class CancelledAt:
-    """Awaits a coroutine, and cancels its task at one of its waits and at the next ones, as a lost client does."""
+    """Awaits a coroutine, and cancels its task at one wait and at the next ones, like a lost client."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], wait: int, times: int = 1) -> None:
         self._coroutine = coroutine
@@ -61,7 +61,7 @@ async def cancel_everywhere(
 
 
 class Canceller:
-    """Counts the waits of all tasks that the running loop starts from now on, and cancels the task at the n-th.
+    """Counts the waits of all tasks that the running loop starts from now on, and cancels the task of the n-th wait.
 
     :param at: the number of the wait, from 1.
     :param then: is called when that was done.
@@ -82,7 +82,7 @@ class Canceller:
 
     @property
     def is_done(self) -> bool:
-        """Whether there were so many waits."""
+        """True if there were so many waits."""
         return self.count >= self._at
 
     async def finish(self) -> None:

@@ -1,4 +1,4 @@
-"""What clients of the real servers send, and what is left of them."""
+"""Clients for the real servers, and checks for files that they leave behind."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def head(length: int | str, path: str = "/") -> bytes:
 
 
 def answer(connection: socket.socket) -> bytes:
-    """All that the server sends until it closes or falls silent."""
+    """Return all bytes that the server sends until it closes the connection or sends nothing for a while."""
     connection.settimeout(10)
     received = b""
     try:
@@ -67,7 +67,7 @@ def status(connection: socket.socket) -> int:
 
 
 def staged(server: Server) -> list[str]:
-    """Files below the server's destination that its processes have open, or that lie there."""
+    """Return the files below the server's destination that exist or that its processes have open."""
     directory = str(server.log.with_suffix(""))
     found = [str(path) for path in Path(directory).rglob("*")]
     for process in Path("/proc").glob("[0-9]*"):
@@ -93,7 +93,7 @@ def assert_nothing_left(server: Server) -> None:
 
 
 def memory_of(server: Server) -> int:
-    """Bytes of memory that the processes of a server have to themselves."""
+    """Return the private memory of the processes of a server in bytes."""
     total = 0
     for process in Path("/proc").glob("[0-9]*"):
         try:

@@ -1,4 +1,4 @@
-"""Forms, encoded and decoded without a framework."""
+"""Encode and decode forms without a framework."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def decode_pieces(pieces: list[bytes], content_type: str) -> list[Part]:
 
 
 def outcome(pieces: list[bytes], content_type: str) -> list[Part] | tuple[int, str]:
-    """The parts of a form, or its error."""
+    """Return the parts of a form, or its error."""
     try:
         return decode_pieces(pieces, content_type)
     except HTTPException as error:

@@ -1,4 +1,4 @@
-"""A real object store as a subprocess: SeaweedFS, which speaks the protocol of S3."""
+"""A real object store in a subprocess: SeaweedFS, which supports the protocol of S3."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEY, SECRET, REGION = "testkey", "testsecret", "us-east-1"
 
 
 class Engine:
-    """A store that runs, with its gateways, each of which may be another host for what a test does."""
+    """A running object store with several gateways. Tests use them as different hosts."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -41,14 +41,14 @@ class Engine:
         return f"http://127.0.0.1:{self.gateways[0]}"
 
     def store(self, gateway: int = 0, **options: Any) -> dict[str, Any]:
-        """What UPLOADS_DEFAULT_STORE has to be."""
+        """The value for UPLOADS_DEFAULT_STORE."""
         endpoint = f"http://127.0.0.1:{self.gateways[gateway]}"
         keys = {"access_key_id": KEY, "secret_access_key": SECRET, "region": REGION}
         return {"endpoint": endpoint, **keys, **options}
 
     @property
     def environment(self) -> dict[str, str]:
-        """What an app finds in its environment instead."""
+        """The environment variables with the same settings."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ALLOW_HTTP": "true",
@@ -58,7 +58,7 @@ class Engine:
         }
 
     def start(self) -> None:
-        """Start it, again with the ports it had before."""
+        """Start the store. A restart uses the same ports."""
         self.ports = self.ports or {name: free_pair() for name in ("master", "volume", "filer", "s3", "admin")}
         self.run(
             *("mini", f"-dir={self.folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"),
@@ -99,7 +99,7 @@ class Engine:
             )
 
     def wait(self, port: int) -> None:
-        """Wait until a gateway that has its port takes files: one whose port is taken would silently use another."""
+        """Wait until a gateway accepts files on its port. If the port is taken, it silently uses another one."""
         for _ in range(300):
             assert self._processes[-1].poll() is None, [log.read_text() for log in self.folder.glob("*.log")]
             try:
@@ -112,7 +112,7 @@ class Engine:
         raise AssertionError(f"Nothing is healthy at port {port}")
 
     def stop(self) -> None:
-        """End it as a machine that fails does."""
+        """Kill the store, like a failure of its machine."""
         for process in self._processes:
             with suppress(ProcessLookupError):  # it did not start
                 os.killpg(process.pid, signal.SIGKILL)
@@ -120,7 +120,7 @@ class Engine:
         self._processes.clear()
 
     def request(self, method: str, path: str, query: str = "", *, port: int = 0) -> str:
-        """Ask for what obstore does not offer, signed (AWS Signature Version 4)."""
+        """Send a signed request that obstore does not offer (AWS Signature Version 4)."""
         host = f"127.0.0.1:{port or self.gateways[0]}"
         now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
         nothing = hashlib.sha256(b"").hexdigest()
@@ -141,19 +141,19 @@ class Engine:
             return body.decode()
 
     def objects(self, folder: str) -> dict[str, int]:
-        """The objects below a folder and their sizes, those too that no set would show."""
+        """Return the objects below a folder and their sizes, including those that a set hides."""
         listing = self.request("GET", f"/{BUCKET}", f"list-type=2&prefix={folder}%2F")
         found = re.findall(r"<Contents>.*?<Key>(.*?)</Key>.*?<Size>(\d+)</Size>", listing, re.DOTALL)
         return {key.removeprefix(f"{folder}/"): int(size) for key, size in found}
 
     def multipart_uploads(self, folder: str) -> list[str]:
-        """The multipart uploads below a folder that are neither completed nor aborted."""
+        """Return the unfinished multipart uploads below a folder."""
         keys = re.findall("<Key>(.*?)</Key>", self.request("GET", f"/{BUCKET}", "uploads="))
         return [key for key in keys if key.startswith(f"{folder}/")]
 
 
 def free_pair() -> int:
-    """A port that is free, and the one for gRPC, which is 10,000 above it, too."""
+    """Return a free port. The port 10,000 above it, which is used for gRPC, is free, too."""
     while True:
         port = free_port() % 10_000 + 20_000
         try:
@@ -171,7 +171,7 @@ def listening(port: int) -> Iterator[None]:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Engine]:
-    """Start an engine, and stop it in the end."""
+    """Start an object store, and stop it at the end."""
     engine = Engine(folder)
     try:
         try:
@@ -186,7 +186,7 @@ def running(folder: Path) -> Iterator[Engine]:
 
 
 class Endless(io.RawIOBase):
-    """A stream of so many bytes that it takes no memory to make."""
+    """A stream of a given size that needs no memory for its content."""
 
     def __init__(self, size: int) -> None:
         self.left = size
@@ -204,5 +204,5 @@ class Endless(io.RawIOBase):
 
 
 def content_of(number: int) -> bytes:
-    """What tells one upload from the others, in every part of it. Some are too large for one request."""
+    """Return content that differs from that of other uploads in every part. Some of it is too large for one request."""
     return number.to_bytes(4, "big") * ((9 * MIB if number % 40 == 0 else 10_000) // 4)

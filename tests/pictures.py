@@ -1,4 +1,4 @@
-"""Small pictures, made of the standard library."""
+"""Small pictures, made with the standard library."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import zlib
 
 
 def png(width: int = 32, height: int = 24, colour: tuple[int, int, int] = (42, 107, 94)) -> bytes:
-    """A PNG of one colour that browsers show."""
+    """Return a PNG of one colour that browsers show."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -18,7 +18,7 @@ def png(width: int = 32, height: int = 24, colour: tuple[int, int, int] = (42, 1
 
 
 def svg(script: str = "") -> bytes:
-    """An SVG that runs a script where a browser lets it."""
+    """Return an SVG that runs a script if a browser allows it."""
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" width="32" height="24">'
         f'<rect width="32" height="24" fill="teal"/><script>{script}</script></svg>'

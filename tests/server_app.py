@@ -51,7 +51,7 @@ def quart_app() -> quart.Quart:
 
     @app.post("/early")
     async def early() -> Any:
-        """Answer before the body was read, with a status and so many bytes, maybe without telling their number."""
+        """Answer before the body is read, with a status and so many bytes, with or without Content-Length."""
         status, size = int(quart.request.args["status"]), int(quart.request.args["size"])
 
         async def pieces() -> AsyncIterator[bytes]:

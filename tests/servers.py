@@ -1,4 +1,4 @@
-"""Real servers as subprocesses, each with the app that ``server_app.py`` makes."""
+"""Real servers in subprocesses, each with an app from ``server_app.py``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def free_port() -> int:
 
 @contextmanager
 def running(name: str, destination: Path, **environment: str) -> Iterator[Server]:
-    """Start a server, wait until it answers, and stop it in the end."""
+    """Start a server, wait until it answers, and stop it at the end."""
     port = free_port()
     destination.mkdir(parents=True, exist_ok=True)
     log = destination.with_suffix(".log")

@@ -1,4 +1,4 @@
-"""A small object store that speaks as much of S3's protocol as obstore asks for, and fails as a test wants it."""
+"""A small object store that supports the parts of S3's protocol that obstore uses, and fails as a test asks for."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SmallStore(http.server.ThreadingHTTPServer):
         self.lock = threading.RLock()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Print nothing of clients that did not wait for their answer; an error of a test's own is one."""
+        """Do not report clients that did not wait for their answer. Other errors are reported."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -68,7 +68,7 @@ class SmallStore(http.server.ThreadingHTTPServer):
 
     @property
     def options(self) -> dict[str, Any]:
-        """What a set's store has to be, to give up soon."""
+        """The store options of a set, with short timeouts."""
         return {
             "endpoint": self.endpoint,
             "access_key_id": "AKID",
@@ -109,7 +109,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do  # noqa: N815
 
     def done(self, body: bytes) -> tuple[int, bytes, dict[str, str]]:
-        """Do what is asked; returns the answer."""
+        """Handle a request, and return the answer."""
         path, _, query_string = self.path.partition("?")
         path = urllib.parse.unquote(path)
         query = dict(urllib.parse.parse_qsl(query_string, keep_blank_values=True))
@@ -211,7 +211,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def small_store() -> Iterator[SmallStore]:
-    """Run one."""
+    """Run a small store."""
     store = SmallStore()
     thread = threading.Thread(target=store.serve_forever, args=(0.01,))
     thread.start()

@@ -1,4 +1,4 @@
-"""How a set is configured: config keys, several apps, and by hand."""
+"""The configuration of a set: config keys, several apps, and by hand."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ async def test_a_relative_destination_is_where_it_was_when_configured(
 
 
 class Context:
-    """An app context of either flavour."""
+    """An app context for either flavour."""
 
     def __init__(self, flavour: Flavour, app: Any) -> None:
         self.flavour = flavour
@@ -229,7 +229,7 @@ def test_an_app_or_a_set_of_the_other_flavour_is_refused_before_anything_is_set_
 
 
 def served(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged about served sets, in the meantime."""
+    """Return the messages about served sets that were logged."""
     messages = [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
     caplog.clear()
     return messages
@@ -279,7 +279,7 @@ def test_an_app_that_serves_nothing_logs_nothing(
 
 @pytest.fixture
 def fresh_logger() -> Iterator[str]:
-    """The name of a logger that nobody has used yet."""
+    """The name of a logger that has not been used yet."""
     name = f"app_{secrets.token_hex(4)}"
     yield name
     for handler in logging.getLogger(name).handlers[:]:

@@ -1,4 +1,4 @@
-"""Presets, and what it means for a set to hold an extension."""
+"""The presets of extensions, and how a set looks one up."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from conftest import Flavour
 import quart_uploads
 from quart_uploads import ALL, IMAGES, AllExcept, extension, lowercase_ext
 
-# What Flask-Uploads and Flask-Reuploaded had.
+# The presets of Flask-Uploads and Flask-Reuploaded.
 OLD_PRESETS = {
     "TEXT": "txt",
     "DOCUMENTS": "rtf odf ods gnumeric abw doc docx xls xlsx pdf",

@@ -1,4 +1,4 @@
-"""File names: pure rules, so properties."""
+"""File names. The rules are pure functions, so most tests check properties."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_clean_folder_has_clean_segments(folder: str) -> None:
     "mark", ["\u0301", "\u0344", "\u0f73", "\u0323\u0301", "a\u0323\u0301", "\u200d", "\U0001d165"]
 )
 def test_a_name_of_marks_costs_no_more_cpu_than_one_of_letters(mark: str) -> None:
-    """To put marks in the order of NFC takes quadratic time, with the interpreter lock held."""
+    """Sorting marks for NFC takes quadratic time and holds the GIL."""
 
     def cost(text: str) -> float:
         name = (text * 20_000)[:20_000]

@@ -14,7 +14,7 @@ from quart_uploads import UploadNotAllowed, upload_deleted, upload_rejected, upl
 
 @pytest.fixture
 def heard(flavour: Flavour) -> Iterator[list[tuple[str, Any, dict[str, Any]]]]:
-    """All that is sent; the receivers of the async set are coroutines."""
+    """The signals that were sent. The receivers of the async set are coroutines."""
     heard: list[tuple[str, Any, dict[str, Any]]] = []
     receivers = []  # signals hold their receivers weakly
     with ExitStack() as stack:

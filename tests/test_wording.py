@@ -1,4 +1,4 @@
-"""What messages say of names and sizes."""
+"""Names and sizes in messages."""
 
 from __future__ import annotations
 

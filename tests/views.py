@@ -1,4 +1,4 @@
-"""Views that are written once for both flavours, and forms that are sent to them."""
+"""Views that are written once for both flavours, and forms for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upload sets and uploads of those who save at the same time, in processes of their own too."""
+"""Upload sets and uploads for concurrent writers, also in other processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SIZE = 10_000
 
 
 def content(number: int) -> bytes:
-    """What tells one upload from the others, in every part of it."""
+    """Return content that differs from that of other uploads in every part."""
     return number.to_bytes(4, "big") * (SIZE // 4)
 
 

@@ -1,4 +1,4 @@
-"""The floors of the house: imports point down only."""
+"""The layers of the library: a module only imports modules of lower layers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def room_of(path: Path) -> str:
 
 
 def imports(path: Path) -> set[str]:
-    """The modules that a file imports: ``quart_uploads._names`` for one of ours, ``quart`` for another's."""
+    """Return the modules that a file imports: ``quart_uploads._names`` for ours, ``quart`` for other packages."""
     found: set[str] = set()
     package = ["quart_uploads", *path.relative_to(PACKAGE).parts[:-1]]
     for node in ast.walk(ast.parse(path.read_text())):

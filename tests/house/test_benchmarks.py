@@ -1,4 +1,4 @@
-"""The benchmarks run, and find out who loses files."""
+"""The benchmarks run, and detect lost files."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def browser_context_args() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """The demo's URL, and the directory that it saves to."""
+    """Yield the URL of the demo, and the directory of its files."""
     directory = tmp_path_factory.mktemp("photolog")
     log = directory / "log"
     environment = os.environ | {
@@ -92,7 +92,7 @@ def address_in(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 @pytest.fixture
 def log(page: Page, server: tuple[str, Path]) -> Iterator[Page]:
-    """An empty photolog, whose timers stand still, and which must not run into errors."""
+    """An empty photolog with stopped timers. An error on its page fails the test."""
     url, directory = server
     shutil.rmtree(directory, ignore_errors=True)
     errors: list[Any] = []
@@ -136,7 +136,7 @@ def photo(page: Page, name: str) -> Locator:
 
 
 def expect_photos(page: Page, *names: str) -> None:
-    """The gallery has these photos, and each of them is really shown."""
+    """Check that the gallery has these photos, and that the browser shows each of them."""
     expect(page.locator(".photo")).to_have_count(len(names))
     expect(page.locator("#count")).to_have_text(f"{len(names)} photo{'s' * (len(names) != 1)}")
     for name in names:

@@ -50,7 +50,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """That of a shell whose ``python`` is a bare one."""
+    """The environment of a shell with a bare ``python``."""
     venv.create(tmp_path / "bare", with_pip=True)
     inherited = {
         key: value for key, value in os.environ.items() if not key.startswith(("PYTHON", "VIRTUAL_ENV", "NOX"))

@@ -1,4 +1,4 @@
-"""The seams: what is used of the frameworks without being documented, and what would tell that it has changed."""
+"""The undocumented parts of the frameworks that the library uses, and checks that detect when they change."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ALLOWED_NAMES = {
 
 
 class Changed(Exception):
-    """What a seam does now, as the end of a sentence."""
+    """The current behaviour of a seam, as the end of a sentence."""
 
 
 def expect(condition: object, otherwise: str) -> None:
@@ -237,7 +237,7 @@ async def _a_connection_waits_for_the_body() -> None:
 
 
 async def _called(method: str) -> list[tuple[Any, ...]]:
-    """Have a request answered, and return the arguments that a method of the connection got."""
+    """Answer a request, and return the arguments that a method of the connection was called with."""
     seen: list[tuple[Any, ...]] = []
     original = getattr(ASGIHTTPConnection, method)
 
@@ -474,7 +474,7 @@ def _required(function: Any) -> list[str]:
     return [parameter.name for parameter in parameters if parameter.default is parameter.empty]
 
 
-# What the seams are together.
+# All seams together.
 
 
 EACH_SEAM = pytest.mark.parametrize("case", SEAMS, ids=lambda case: case.name)
@@ -523,7 +523,7 @@ def test_each_name_that_others_import_from_compat_has_a_seam(room: str) -> None:
 
 
 def private_names(source: str) -> Iterator[str]:
-    """Yield what a module takes from the inside of others."""
+    """Yield the private names that a module uses of other modules."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and _is_private(node.attr) and not _is_own(node.value):
             yield ast.unparse(node)
@@ -592,7 +592,7 @@ def test_no_private_name_of_ours_hides_one_of_the_framework(path: Path) -> None:
 
 
 def _private_members(owner: type) -> set[str]:
-    """Return the private names of a class: what it defines, and what its methods set on themselves."""
+    """Return the private names of a class: those that it defines, and those that its methods set on ``self``."""
     tree = ast.parse(dedent(inspect.getsource(owner)))
     set_on_self = {
         node.attr

@@ -1,4 +1,4 @@
-"""The photolog, as its users' browsers talk to it: one behaviour of two apps."""
+"""The photolog as browsers use it. Both apps behave in the same way."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def load(filename: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def multipart(files: tuple[tuple[str, bytes], ...]) -> tuple[dict[str, str], bytes]:
-    """The form with its files, as browsers write it."""
+    """Return the form with its files, encoded like in browsers."""
     parts = [
         f'--edge\r\nContent-Disposition: form-data; name="photos"; filename="{name}"\r\n'.encode()
         + b"Content-Type: application/octet-stream\r\n\r\n"
@@ -56,14 +56,14 @@ class Visitor:
         return body.decode()
 
     async def submit(self, *files: tuple[str, bytes]) -> tuple[int, Any, str]:
-        """Send the plain form, as a browser without JavaScript does."""
+        """Send the plain form, like a browser without JavaScript."""
         headers, data = multipart(files)
         headers["Accept"] = "text/html,application/xhtml+xml,*/*;q=0.8"
         status, sent, body = await self._flavour.request(self._app, "POST", "/", data=data, headers=headers)
         return status, sent, body.decode()
 
     async def upload(self, *files: tuple[str, bytes]) -> tuple[int, Any]:
-        """Send files as the page's script does."""
+        """Send files like the script of the page."""
         headers, data = multipart(files)
         headers["Accept"] = "application/json"
         status, _, body = await self._flavour.request(self._app, "POST", "/", data=data, headers=headers)

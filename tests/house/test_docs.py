@@ -1,4 +1,4 @@
-"""The documentation is true: its Python runs, and it names the config keys that there are."""
+"""The documentation is true: its Python code runs, and it names config keys that exist."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FENCE = re.compile(
     r"(?P<code>.*?)^ *```+$",
     re.MULTILINE | re.DOTALL,
 )
-# The comments that tell what comes of a line.
+# The comments with the expected value or error of a line.
 RETURNS = re.compile(r"#: (?P<value>.+)$")
 RAISES = re.compile(r"#! (?P<error>\w+)(?:: (?P<message>.+))?$")
 
@@ -65,7 +65,7 @@ def blocks(document: Path) -> Iterator[Block]:
 
 
 class Promises(ast.NodeTransformer):
-    """Makes of the comments behind expressions what they say: ``#: value`` and ``#! Error: message``."""
+    """Turns the comments after expressions into checks: ``#: value`` and ``#! Error: message``."""
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines
@@ -110,14 +110,14 @@ def run(document: Path, block: Block, namespace: dict[str, Any]) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder, which is the current one."""
+    """An empty folder, which is the working directory."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def namespace(folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """That of the module ``app``, which the blocks of a page make up and may import."""
+    """The namespace of the module ``app``. The blocks of a page define it and may import it."""
     module = ModuleType("app")
     module.__file__ = str(folder / "app.py")
     monkeypatch.setitem(sys.modules, "app", module)
@@ -139,7 +139,7 @@ def test_the_guide_to_object_storage_runs(
 
 
 def run_all(document: Path, folder: Path, namespace: dict[str, Any]) -> None:
-    """Run all Python of a page."""
+    """Run all Python code of a page."""
     ran = 0
     with patch.dict(os.environ):  # some blocks set variables
         for block in blocks(document):
@@ -190,7 +190,7 @@ def test_the_tests_of_the_guide_to_testing_pass(folder: Path) -> None:
 
 
 class Recorder(dict[str, Any]):
-    """A config that notes what is asked of it."""
+    """A config that records the keys that are read."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)

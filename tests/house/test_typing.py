@@ -1,4 +1,4 @@
-"""The types that the public API has for its users: checked by mypy and pyright, and true when the code is run."""
+"""The types of the public API: checked by mypy and pyright, and true when the code runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ async def test_a_form_that_quart_receives_has_types(tmp_path: Path) -> None:
     on_quart.configure_uploads(app, photos)
 
     async def progress(part: on_quart.Part, received: int, total: int | None) -> None:
-        """Called as often as the server has a message within a part."""
+        """Called once for each message of the server within a part."""
 
     @app.post("/parts")
     async def parts() -> list[str]:

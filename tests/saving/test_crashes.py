@@ -1,4 +1,4 @@
-"""kill -9, a full disk, other file systems."""
+"""Saves and kill -9, a full disk, and other file systems."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MIB = 1 << 20
 
 
 def mount_tmpfs(path: Path, size: str, options: str = "rw") -> bool:
-    """Mount a small file system; tells whether this user may."""
+    """Mount a small file system. Return True if this user may do that."""
     path.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size},{options}", "tmpfs", str(path)]
     try:
@@ -148,7 +148,7 @@ async def test_a_read_only_destination_is_an_error(flavour: Flavour, mount: Call
 
 
 def test_a_destination_without_permission_is_an_error(tmp_path: Path) -> None:
-    """In a process of its own, which gives up being root."""
+    """In a process of its own, which drops the privileges of root."""
     script = f"""
 import asyncio, os, sys
 sys.path.insert(0, {str(TESTS)!r})
@@ -254,7 +254,7 @@ async def test_no_descriptor_while_receiving_is_503_and_the_next_upload_works(
 
 
 def serve_saving(flavour: Flavour, app: Any, files: Any) -> list[str]:
-    """Let an app save what is posted, staged or part by part, and tell what it saved."""
+    """Make an app save posted files, staged or part by part, and answer with their names."""
     saved: list[str] = []
     if flavour.is_async:
 

@@ -1,4 +1,4 @@
-"""What is left behind when a task is cancelled at any of its waits: nothing, neither on the disk nor open."""
+"""A task that is cancelled at any of its waits leaves no file behind, neither on the disk nor open."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ async def test_a_cancelled_reader_leaves_no_descriptor(
 
 
 def test_a_file_that_another_put_under_the_name_of_a_cancelled_save_stays(destination: Path) -> None:
-    """The operation is over, and its file closed: the file that has the name and the number now is another one."""
+    """After the operation, its file is closed. The file that has its name and inode number now is another one."""
     destination.mkdir()
     staged = StagedFile(str(destination), named=True)
     staged.write(b"mine")
@@ -240,7 +240,7 @@ def test_a_file_that_another_put_under_the_name_of_a_cancelled_save_stays(destin
     staged.publish(str(path))
     staged.close()
     assert staged.is_at(str(path))
-    for _ in range(20):  # some file systems give the number of a deleted file to the next one
+    for _ in range(20):  # some file systems reuse the inode number of a deleted file
         path.unlink()
         path.write_bytes(b"mine")
         assert not staged.is_at(str(path))
@@ -490,7 +490,7 @@ async def test_uploads_are_staged_where_that_is_possible(
     indirect=["flavour"],
 )
 async def test_a_hook_of_the_app_is_left_alone_with_a_warning(flavour: Flavour, destination: Path, hook: str) -> None:
-    """An app that encrypts uploads, say, must not find them in the clear."""
+    """For example, an app that encrypts uploads must not get unencrypted files on its disk."""
     app = flavour.app(UPLOADED_FILES_DEST=destination)
     base: Any = app.request_class
     used: list[str] = []

@@ -1,4 +1,4 @@
-"""Many writers of one name."""
+"""Many writers save under one name."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def uploads() -> list[FileStorage]:
 
 
 def check(destination: Path, names: list[str]) -> None:
-    """Every save has its own file, whole, and there is no other."""
+    """Check that every save has its own complete file, and that there are no other files."""
     assert len(names) == SAVES
     assert set(names) == {path.name for path in destination.iterdir()}
     assert set(names) == {"photo.jpg", *(f"photo_{number}.jpg" for number in range(1, SAVES))}
@@ -57,7 +57,7 @@ def test_a_thousand_saves_by_threads_get_a_thousand_files(destination: Path, any
 
 def test_a_thousand_saves_with_an_override_get_a_thousand_files(destination: Path) -> None:
     class Counting(quart_uploads.flask.UploadSet):
-        """As people wrote it for Flask-Uploads: look for a free name, and race with everybody who does."""
+        """A set with a hook as written for Flask-Uploads: it looks for a free name and races with other writers."""
 
         def resolve_conflict(self, target_folder: str, basename: str) -> str:
             number = 1
@@ -136,7 +136,7 @@ async def test_overwriting_at_once_leaves_one_whole_file(destination: Path, any_
 def test_a_file_that_is_closed_while_it_gets_its_name_is_not_taken_for_another(
     destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Or its number would be that of what is opened next, and the name would be given to that."""
+    """Otherwise its descriptor would be reused, and the file that was opened next would get the name."""
     destination.mkdir()
     staged = StagedFile(str(destination))
     staged.write(b"content")

@@ -1,4 +1,4 @@
-"""What save() and save_all() promise, for both flavours and every way of staging."""
+"""The promises of save() and save_all(), for both flavours and every way of staging."""
 
 from __future__ import annotations
 
@@ -277,7 +277,7 @@ async def test_a_path_too_long_for_the_system_is_an_invalid_name_and_makes_no_fo
 async def test_no_file_is_stored_where_it_could_not_be_found_again(
     flavour: Flavour, photos: Any, destination: Path, any_staging: None
 ) -> None:
-    """The limit is that of a path, and by a descriptor of its folder a file could be stored beyond it."""
+    """The limit is that of a path. Through a descriptor of its folder, a file with a longer path could be stored."""
     longest = os.pathconf("/", "PC_PATH_MAX") - 1
     room = longest - len(str(destination)) - len("/" + "/" + "a.jpg")
     segments = ["d" * 99] * (room // 100 - 1)
@@ -504,7 +504,7 @@ async def test_file_allowed_can_look_at_the_content(flavour: Flavour, destinatio
     with pytest.raises(UploadNotAllowed, match=r"^a\.png was not saved: it is not allowed here\.") as caught:
         await flavour.run(uset.save, flavour.upload(b"GIF8", "a.png"))
     assert "Pngs.file_allowed" in "".join(caught.value.__notes__), "the developer is told by whom"
-    # It is the word on the file that was sent, but not on another extension that comes in by name.
+    # It decides about the file that was sent, but not about another extension from `name`.
     assert await flavour.run(uset.save, flavour.upload(b"\x89PNG...", "a.bin")) == "a.bin"
     with pytest.raises(UploadNotAllowed, match="exe"):
         await flavour.run(uset.save, flavour.upload(b"\x89PNG...", "a.png"), None, "a.exe")
@@ -670,7 +670,7 @@ async def test_files_for_tests_of_one_save_all_do_not_replace_each_other(flavour
 async def test_what_replaced_a_file_stays_if_another_of_its_save_all_fails(
     flavour: Flavour, photos: Any, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it replaced cannot come back: better the new file than none."""
+    """The replaced file cannot be restored, so the new one stays."""
     publish = LocalStorage.publish
 
     def fail_at_the_last(self: LocalStorage, staged: StagedFile, target: Any, **kwargs: Any) -> Any:
@@ -828,7 +828,7 @@ async def test_overwriting_never_ends_with_neither_file(
 async def test_an_error_that_comes_with_closing_leaves_nothing(
     flavour: Flavour, photos: Any, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on NFS, where a quota may show only when a file is closed."""
+    """On NFS, an exceeded quota may be reported only when a file is closed."""
 
     class Quota(FileIO):
         def close(self) -> None:

@@ -42,7 +42,7 @@ def configured(uset_class: Any, engine: Engine, folder: str, gateway: int = 0, *
 
 @pytest.fixture
 def folder(request: pytest.FixtureRequest) -> str:
-    """Where in the bucket a test keeps its files."""
+    """The folder of the bucket for the files of a test."""
     return re.sub(r"\W+", "-", request.node.name).strip("-")
 
 
@@ -257,7 +257,7 @@ def upload(port: int, path: str, piece: bytes, times: int) -> bytes:
 
 
 def memory(process: int) -> int:
-    """The most MiB that a process and its children have needed so far."""
+    """Return the peak memory of a process and its children in MiB."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
     found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process}/status").read_text())
     assert found is not None

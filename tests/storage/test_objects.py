@@ -1,4 +1,4 @@
-"""Upload sets in object storage, beside what test_saving.py, test_serving.py and test_storages.py say."""
+"""Upload sets in an object store, in addition to test_saving.py, test_serving.py and test_storages.py."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def photos(flavour: Flavour, place: str) -> Any:
 
 @pytest.fixture
 def app(flavour: Flavour, place: str) -> Any:
-    """Saves what is posted: to /files when all has arrived, to /parts part by part."""
+    """Make an app that saves posted files: at /files after the whole form arrived, at /parts part by part."""
     app = flavour.app(UPLOADED_FILES_DEST=place, SERVER_NAME="localhost")
     app.files = files = flavour.UploadSet("files", flavour.ALL)
     flavour.configure_uploads(app, files)
@@ -83,7 +83,7 @@ def app(flavour: Flavour, place: str) -> Any:
 
 
 async def post(flavour: Flavour, app: Any, path: str, **sizes: int) -> tuple[int, Any, dict[str, bytes]]:
-    """Post files of some sizes; returns the status, the answer, and what was sent."""
+    """Post files of some sizes. Return the status, the answer, and the content that was sent."""
     sent = {name: os.urandom(size) for name, size in sizes.items()}
     uploads = {name: flavour.upload(content, f"{name}.bin") for name, content in sent.items()}
     status, _, body = await flavour.request(app, "POST", path, upload=uploads)
@@ -230,7 +230,7 @@ async def test_a_reservation_is_no_file_and_keeps_its_name(flavour: Flavour, pho
 
 async def test_a_name_that_was_used_in_spite_of_its_reservation_is_left_alone(flavour: Flavour, photos: Any) -> None:
     class Busy(io.BytesIO):
-        """While it is read, somebody replaces what is called as it is to be called."""
+        """While this is read, another writer replaces the object that has the name."""
 
         def read(self, size: int | None = -1) -> bytes:
             if self.tell() == 8 * MIB + MIB:

@@ -1,4 +1,4 @@
-"""What a store has to keep before a set stores anything in it: names that are given once."""
+"""A set stores nothing in a store before the store has proven that it gives a name only once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def probes(store: SmallStore) -> list[tuple[str, str]]:
 
 
 async def save_three(flavour: Flavour, photos: Any, size: int) -> dict[str, bytes]:
-    """Save three uploads of one name; returns what each name has to have."""
+    """Save three uploads of one name. Return the content that each name must have."""
     uploads = [bytes([number]) * size for number in range(3)]
     return {await flavour.run(photos.save, flavour.upload(content)): content for content in uploads}
 
@@ -183,7 +183,7 @@ async def test_what_may_replace_a_file_needs_no_proof(flavour: Flavour, store: S
 async def test_a_try_that_failed_proves_nothing(
     flavour: Flavour, store: SmallStore, photos_in: PhotosIn, status: int | None, size: int, number: int
 ) -> None:
-    """The request of this number, and those after it, fail."""
+    """The n-th request of the proof and all later ones fail."""
     store.answer = lambda method, path: status if len(probes(store)) >= number and "/.probe-" in path else 200
     photos = photos_in(store)
     with pytest.raises(OSError, match="'photos' could not") as caught:
@@ -208,7 +208,7 @@ async def test_a_try_whose_first_answer_was_lost_is_a_proof(
 
 
 class CountingLock:
-    """Tells how many threads have asked for it."""
+    """A lock that counts the threads that asked for it."""
 
     def __init__(self) -> None:
         self.asked = threading.Semaphore(0)

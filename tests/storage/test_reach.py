@@ -1,4 +1,4 @@
-"""Symbolic links below a destination: those that stay inside work, and no exchange at any moment leads outside."""
+"""Symbolic links below a destination. Links that stay inside work, and no exchange at any moment leads outside."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Place:
         self.storage = LocalStorage(str(self.root))
 
     def exchange(self) -> None:
-        """Put a link to the outside in the place of the folder, or the folder back, in one step (renameat2(2))."""
+        """Replace the folder by a link to the outside, or put the folder back, atomically (renameat2(2))."""
         names = [os.fsencode(path) for path in (self.root / "f", self._other)]
         library = ctypes.CDLL(None, use_errno=True)
         if library.renameat2(_AT_FDCWD, names[0], _AT_FDCWD, names[1], _RENAME_EXCHANGE):
@@ -76,7 +76,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 @pytest.fixture(params=[True, False], ids=["proc", "no-proc"])
 def any_system(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs a test with and without links of descriptors."""
+    """Run a test with and without links to descriptors."""
     if not request.param:
         monkeypatch.setattr(reach, "_HAS_LINKS_OF_DESCRIPTORS", False)
     assert request.param == reach._HAS_LINKS_OF_DESCRIPTORS
@@ -254,7 +254,7 @@ async def test_no_answer_has_a_file_from_outside(
 
 @pytest.fixture
 def deep(destination: Path) -> Iterator[LocalStorage]:
-    """A storage of folders in folders, 1,500 deep, each with a file ``a.txt``."""
+    """A storage with nested folders, 1,500 deep, each with a file ``a.txt``."""
     destination.mkdir()
     current = os.open(destination, os.O_RDONLY)
     for _ in range(1_500):
@@ -265,7 +265,7 @@ def deep(destination: Path) -> Iterator[LocalStorage]:
         current = below
     os.close(current)
     yield LocalStorage(str(destination))
-    # Python's own rmtree, with which pytest tidies up, goes as deep as it may recurse.
+    # pytest cleans up with Python's rmtree, which is limited by the recursion depth.
     subprocess.run(["rm", "-rf", str(destination)], check=True)
 
 

@@ -1,4 +1,4 @@
-"""What every storage promises, by the check that the library offers to others."""
+"""The promises of every storage, checked by ``check_storage``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of an object store's client: what is wrong is said at the start, and no secret is ever said."""
+"""The options of an object store's client: errors are reported at the start, and no message has a secret."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def configured(flavour: Flavour, options: Any, destination: str = "s3://bucket/p
 
 
 WRONG = [
-    # One level too high, which makes obstore panic
+    # Options one level too high, which make obstore panic
     ({"timeout": "5s"}, r"'timeout' .*put it into 'client_options'"),
     ({"allow_http": True}, r"'allow_http' .*put it into 'client_options'"),
     ({"connect_timeout": "5s"}, r"'connect_timeout' .*put it into 'client_options'"),
