@@ -154,11 +154,13 @@ def _chunks(stream: IO[bytes]) -> Iterator[list[bytes]]:
 
 
 _locks: WeakKeyDictionary[IO[bytes], Lock] = WeakKeyDictionary()
+_registering = Lock()
 _other_streams = Lock()
 
 
 def _lock_of(stream: IO[bytes]) -> Lock:
     try:
-        return _locks.setdefault(stream, Lock())
+        with _registering:
+            return _locks.setdefault(stream, Lock())
     except TypeError:  # the stream supports no weak references
         return _other_streams

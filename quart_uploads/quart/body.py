@@ -21,7 +21,7 @@ HIGH_WATER = 1 << 20
 GRACE = 5.0
 #: Seconds to go on receiving after an early answer: in all, and as an idle timeout. A client that stops sending, as
 #: curl does, gets the end of the answer only after the idle timeout.
-LINGER, LINGER_SILENCE = 30.0, 0.5
+LINGER, LINGER_IDLE = 30.0, 0.5
 
 
 class UploadBody(Body):
@@ -32,7 +32,7 @@ class UploadBody(Body):
         #: Returns the most bytes that the whole body may have; ``None`` for no limit. Hooks and views may change it.
         self.find_limit: Callable[[], int | None] = lambda: max_content_length
         #: The idle timeout: seconds for which the client may send nothing; ``None`` for no limit.
-        self.silence: float | None = None
+        self.idle_timeout: float | None = None
         #: The least average rate in bytes per second, while the reader waits for the client; ``None`` for no limit.
         self.min_rate: float | None = None
         #: The number of bytes that have arrived.
@@ -105,7 +105,7 @@ class UploadBody(Body):
         # In steps: a busy event loop fires a timer late, perhaps before it has received what the client sent.
         for _ in range(4):
             with suppress(TimeoutError):
-                async with asyncio.timeout(LINGER_SILENCE / 4):
+                async with asyncio.timeout(LINGER_IDLE / 4):
                     await self._changed.wait()
                     return True
         return False
@@ -200,8 +200,8 @@ class UploadBody(Body):
     def _patience(self) -> float | None:
         """Return the seconds within which the client has to send something; ``None`` for no limit."""
         limits = []
-        if self.silence is not None:
-            limits.append(self.silence)
+        if self.idle_timeout is not None:
+            limits.append(self.idle_timeout)
         if self.min_rate:
             limits.append(max(GRACE, self.received / self.min_rate) - self._waited)
         return max(min(limits), 0.0) if limits else None

@@ -58,7 +58,7 @@ class UploadRequest(Request):
     def __init__(self, *args: Any, body_timeout: int | None = None, **kwargs: Any) -> None:
         # Quart's timeout is for the whole body. It would end a long upload that makes progress.
         super().__init__(*args, body_timeout=None, **kwargs)
-        self.body.silence = body_timeout
+        self.body.idle_timeout = body_timeout
         # A strong reference to the request would keep the body in memory until the garbage collector runs.
         self.body.find_limit = partial(_limit, ref(self), self.body.find_limit())
 
