@@ -1,11 +1,13 @@
 """Save uploads under a name: the rules of a set, and how files are saved, listed and deleted. Uses no framework."""
 
 from .operations import Saving, deleting, free_basename, listing, several
+from .rules import Rules
 from .sources import Source, Target, source_of
 from .upload_set import BaseUploadSet
 
 __all__ = [
     "BaseUploadSet",
+    "Rules",
     "Saving",
     "Source",
     "Target",

@@ -135,8 +135,8 @@ class BaseUploadSet(ABC):
         config = self.config
         if config.base_url is not None:
             return (addslash(config.base_url) if config.base_url else "") + quote(stored)
-        if config.signed and self._storage.signs:
-            return self._storage.sign(stored, config.signed)
+        if config.signed and (storage := config.storage(self.name)).signs:
+            return storage.sign(stored, config.signed)
         try:
             return self._framework.served_url(self.name, stored)
         except BuildError as error:

@@ -13,7 +13,7 @@ from werkzeug.datastructures import FileStorage
 
 from .._config import ENDPOINT
 from .._names import check_stored
-from .._saving import BaseUploadSet, Saving, deleting, free_basename, listing, several
+from .._saving import BaseUploadSet, Rules, Saving, deleting, free_basename, listing, several
 from .._threads import drive
 from ..storage import FileInfo, StoredFile
 from ..testing import BaseTestingFileStorage
@@ -55,9 +55,7 @@ class UploadSet(BaseUploadSet):
         overwrite: bool = False,
     ) -> str:
         """Save an upload and return its name in the set, with its folder. See :meth:`quart_uploads.UploadSet.save`."""
-        operation = Saving(self._rules, [storage], folder, name, overwrite)
-        (saved,) = drive(operation.steps())
-        operation.close()
+        (saved,) = _saved(self._rules, [storage], folder, name, overwrite)
         return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
@@ -66,10 +64,7 @@ class UploadSet(BaseUploadSet):
 
     def save_all(self, storages: Iterable[FileStorage], folder: str | None = None) -> builtins.list[str]:
         """Save several uploads, all or none. See :meth:`quart_uploads.UploadSet.save_all`."""
-        operation = Saving(self._rules, several(storages), folder)
-        saved = drive(operation.steps())
-        operation.close()
-        return saved
+        return _saved(self._rules, several(storages), folder)
 
     def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return a free name for a file: ``name_1.ext``, ``name_2.ext``, and so on.
@@ -122,6 +117,14 @@ class UploadSet(BaseUploadSet):
 
     _framework = _Flask()
     _own_resolve_conflict = resolve_conflict
+
+
+def _saved(rules: Rules, *args: Any) -> list[str]:
+    """Save uploads, and return their names. The arguments are those of :class:`Saving`."""
+    operation = Saving(rules, *args)
+    saved = drive(operation.steps())
+    operation.close()
+    return saved
 
 
 class TestingFileStorage(BaseTestingFileStorage):

@@ -16,7 +16,7 @@ from werkzeug.datastructures import FileStorage
 
 from .._config import ENDPOINT
 from .._names import check_stored
-from .._saving import BaseUploadSet, Saving, deleting, free_basename, listing, several
+from .._saving import BaseUploadSet, Rules, Saving, deleting, free_basename, listing, several
 from .._threads import completed, drive_async, in_thread, start_in_thread
 from ..storage import CHUNK, FileInfo, Storage, StoredFile
 from ..testing import BaseTestingFileStorage
@@ -77,10 +77,7 @@ class UploadSet(BaseUploadSet):
         :raises RuntimeError: the set is not configured on the current app, or the part was read already.
         :raises OSError: the file system or the object store failed. Nothing is left behind.
         """
-        rules = self._rules
-        operation = Saving(rules, [storage], folder, name, overwrite)
-        (saved,) = await drive_async(operation.steps(), undo=operation.undo, alone=rules.is_slow)
-        operation.close()
+        (saved,) = await _saved(self._rules, [storage], folder, name, overwrite)
         return saved
 
     def receive(self, request: Request, on_progress: ProgressHook | None = None) -> FormReader:
@@ -110,11 +107,7 @@ class UploadSet(BaseUploadSet):
         :raises TypeError: one upload was given instead of several.
         :raises Exception: what :meth:`save` raises, for the first upload that fails. A note on the error says which.
         """
-        rules = self._rules
-        operation = Saving(rules, several(storages), folder)
-        saved = await drive_async(operation.steps(), undo=operation.undo, alone=rules.is_slow)
-        operation.close()
-        return saved
+        return await _saved(self._rules, several(storages), folder)
 
     async def resolve_conflict(self, target_folder: str, basename: str) -> str:
         """Return a free name for a file: ``name_1.ext``, ``name_2.ext``, and so on.
@@ -184,6 +177,14 @@ class UploadSet(BaseUploadSet):
 
     _framework = _Quart()
     _own_resolve_conflict = resolve_conflict
+
+
+async def _saved(rules: Rules, *args: Any) -> list[str]:
+    """Save uploads, and return their names. The arguments are those of :class:`Saving`."""
+    operation = Saving(rules, *args)
+    saved = await drive_async(operation.steps(), undo=operation.undo, alone=rules.is_slow)
+    operation.close()
+    return saved
 
 
 class AsyncStoredFile:

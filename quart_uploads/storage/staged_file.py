@@ -108,11 +108,9 @@ class StagedFile(StagedUpload):
         :raises ValueError: the content was changed after :meth:`seal`.
         :raises OSError: it cannot be read.
         """
-        with self._lock:
-            descriptor = os.dup(self._file.fileno())
-        with closing(FileIO(descriptor, "r")):
+        with closing(self._duplicate()) as file:
             offset = 0
-            while chunk := os.pread(descriptor, CHUNK, offset):
+            while chunk := os.pread(file.fileno(), CHUNK, offset):
                 offset += len(chunk)
                 self._check_seal()
                 yield chunk
@@ -134,17 +132,20 @@ class StagedFile(StagedUpload):
         :raises ValueError: the content was changed after :meth:`seal`.
         :raises OSError: one of the files could not be read or written.
         """
-        with self._lock:
-            source = os.dup(self._file.fileno())
-        with closing(FileIO(source, "r")):
+        with closing(self._duplicate()) as file:
             self._check_seal()
-            yield from copied(source, target)
+            yield from copied(file.fileno(), target)
             self._check_seal()
 
     def read(self, offset: int, size: int) -> bytes:
         """Return up to ``size`` bytes of the content from ``offset`` on. The file position does not move."""
         with self._lock:
             return os.pread(self._file.fileno(), size, offset)
+
+    def _duplicate(self) -> FileIO:
+        """Open the file once more for reading. It stays readable when this one is closed or exchanged."""
+        with self._lock:
+            return FileIO(os.dup(self._file.fileno()), "r")
 
     def _check_seal(self) -> None:
         with self._lock:
@@ -158,8 +159,7 @@ class StagedFile(StagedUpload):
 
     def reader(self) -> IO[bytes]:
         """Return a file object for reading the content. All file objects of one file share their position."""
-        with self._lock:
-            file = FileIO(os.dup(self._file.fileno()), "r")
+        file = self._duplicate()
         file.seek(0)
         return BufferedReader(file)
 
